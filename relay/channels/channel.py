@@ -1,0 +1,39 @@
+"""What a way out is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.mail.attempt import Attempt
+from relay.mail.message import Content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parcel:
+    """One transaction to make: what a channel needs of a lease, and nothing more."""
+
+    queue_id: str  # for file names and logs
+    reverse_path: str | None
+    forward_paths: tuple[str, ...]  # at least one
+    content: Content
+    body_8bit: bool
+    smtputf8: bool
+
+
+class Channel(Protocol):
+    """A named way out. Several `send` run at once, up to the settings' `connections`."""
+
+    @property
+    def name(self) -> str:
+        """Return the name in the settings."""
+
+    @property
+    def upstream(self) -> str:
+        """Return what is behind it, for people: `smtp.example.com:587`."""
+
+    async def send(self, parcel: Parcel) -> Attempt:
+        """Make one transaction; raises only CancelledError."""
+
+    async def close(self) -> None:
+        """Give connections back; `send` is not called again."""

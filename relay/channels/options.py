@@ -1,0 +1,51 @@
+"""What each way out is told by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Security(StrEnum):
+    """How the connection to an upstream is protected (RFC 8314)."""
+
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpOptions:
+    """An SMTP server to submit to."""
+
+    host: str
+    port: int
+    security: Security
+    verify: bool = True  # certificate and name; the settings decide it for loopback
+    ca_file: str | None = None  # PEM; None: the system's
+    username: str | None = None
+    password: Callable[[], str] | None = field(default=None, repr=False)  # read at each sign-in
+    hello: str | None = None  # name in EHLO; None: the machine's
+    connections: int = 5
+    messages_per_connection: int = 1000
+    idle_seconds: float = 30.0  # an unused connection is closed after it
+    connect_seconds: float = 30.0  # DNS, TCP, TLS and greeting
+    command_seconds: float = 300.0  # each reply (RFC 5321 §4.5.3.2)
+    final_dot_seconds: float = 600.0  # the reply to the final dot (§4.5.3.2.6)
+    stall_seconds: float = 180.0  # content that does not move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendmailOptions:
+    """A program with the sendmail interface."""
+
+    command: tuple[str, ...]  # program and its first arguments; `-f`, `--` and recipients are added
+    timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderOptions:
+    """A folder that gets an .eml file for each transaction."""
+
+    path: str

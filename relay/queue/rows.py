@@ -1,0 +1,112 @@
+"""What the queue hands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.mail.message import Content, Envelope, Origin
+from relay.policy.accounting import State
+from relay.policy.kinds import Kind, Reason
+from relay.policy.limits import Charge, Limit
+from relay.policy.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One recipient of a lease."""
+
+    id: int
+    forward_path: str
+    attempts: int  # this one included
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to try to send one message to some of its recipients by one channel, once."""
+
+    message_id: int
+    queue_id: str
+    channel: str
+    kind: Kind
+    is_essential: bool
+    received_at: datetime
+    reverse_path: str | None
+    body_8bit: bool
+    smtputf8: bool
+    targets: tuple[Target, ...]  # at least one
+    content: Content
+    charge: Charge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a claim brought."""
+
+    leases: tuple[Lease, ...]
+    next_at: datetime | None  # when something more may be claimed; None: not before news
+    throttled: Limit | None = None  # the limit that `next_at` is waiting for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One entry of a recipient's history."""
+
+    at: datetime
+    channel: str
+    upstream: str
+    result: str
+    reply: str
+    entry: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientRow:
+    """A recipient as people see it."""
+
+    id: int
+    queue_id: str
+    forward_path: str
+    state: State
+    channel: str
+    plan: Plan
+    due_at: datetime | None  # when it is tried, for what waits
+    attempts: int
+    why: str  # the last reply, or why it waits or is held
+    reverse_path: str | None
+    subject: str
+    kind: Kind
+    size_bytes: int
+    received_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """A message with everything that is known of it."""
+
+    queue_id: str
+    received_at: datetime
+    envelope: Envelope
+    origin: Origin
+    size_bytes: int
+    subject: str
+    kind: Kind
+    certainty: float
+    reasons: tuple[Reason, ...]
+    recipients: tuple[RecipientRow, ...]
+    attempts: tuple[tuple[int, AttemptRow], ...]  # recipient id, attempt; oldest first
+    has_content: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How much is in one state, by channel and kind."""
+
+    state: State
+    channel: str
+    kind: Kind
+    recipients: int
+    oldest_at: datetime | None  # reception of the oldest
