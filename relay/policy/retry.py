@@ -1,0 +1,28 @@
+"""When a recipient's copy is tried again, and when the relay gives up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Waits between attempts; the last one repeats until `give_up_after`."""
+
+    waits: tuple[timedelta, ...]  # at least one
+    give_up_after: timedelta  # counted from reception
+    in_doubt_wait: timedelta  # after an outcome in doubt
+    delay_notice_after: timedelta | None  # counted from reception; None: the sender is never told
+
+
+def next_attempt_at(
+    schedule: Schedule, attempts: int, received_at: datetime, now: datetime
+) -> datetime | None:
+    """Return when to try again after `attempts` ≥ 1, or None to give up.
+
+    RFC 5321 §4.5.4.1 asks for waits of 30 minutes or more and 4-5 days in all.
+    """
+    wait = schedule.waits[min(attempts, len(schedule.waits)) - 1]
+    due = now + wait
+    return due if due < received_at + schedule.give_up_after else None
