@@ -17,7 +17,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The message was not taken, for certain; the reply is the server's or the one it would have sent."""
+    """The message was not taken; the reply is the server's, or the one it would have sent."""
 
     phase: Phase
     reply: Reply

@@ -1,4 +1,4 @@
-"""A message as the relay keeps it: envelope, where it came from, and content as it goes on the wire."""
+"""A message as the relay keeps it: envelope, origin, and content as it goes on the wire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Spooled:
 
 
 Content = bytes | Spooled
-"""Content (RFC 5322) in wire format: every line ends with CRLF, no bare CR or LF, not dot-stuffed."""
+"""RFC 5322 in wire format: every line ends with CRLF, no bare CR or LF, not dot-stuffed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The closed list of what happens. A new event does not type-check until log and metrics handle it."""
+"""The closed list of what happens: a new event does not type-check until all hearers know it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a channel is, and what failures and successes make of it: a circuit breaker as a pure function."""
+"""How a channel is, and what failures make of it: a circuit breaker as a pure function."""
 
 from __future__ import annotations
 

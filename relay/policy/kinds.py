@@ -20,9 +20,7 @@ class Kind(StrEnum):
     REPORT = "report"
 
 
-ESSENTIAL = frozenset(
-    {Kind.INVOICE, Kind.QUOTE, Kind.STATEMENT, Kind.RECEIPT, Kind.NOTIFICATION}
-)
+ESSENTIAL = frozenset({Kind.INVOICE, Kind.QUOTE, Kind.STATEMENT, Kind.RECEIPT, Kind.NOTIFICATION})
 """Kinds that may take another channel and the reserve of a limit."""
 
 

@@ -142,7 +142,7 @@ class _Window:
 
 
 class Ledger:
-    """All windows of one channel. It is state, but it decides nothing by itself and reads no clock."""
+    """All windows of one channel: state that changes only by its methods, and reads no clock."""
 
     __slots__ = ("_last_ms", "_windows")
 
@@ -189,7 +189,7 @@ class Ledger:
             window.add(at, charge.of(window.limit.unit))
 
     def refund(self, charge: Charge) -> None:
-        """Give back what `charge` says, dated as it was charged: the provider has not counted it."""
+        """Give back what the provider has not counted, dated as it was charged."""
         at = to_ms(charge.at)
         for window in self._windows:
             window.remove(at, charge.of(window.limit.unit))
@@ -200,13 +200,11 @@ class Ledger:
         rows = []
         for window in self._windows:
             at = window.room_at(now_ms, 1)
-            rows.append(
-                Usage(window.limit, window.used, from_ms(at) if at > now_ms else None)
-            )
+            rows.append(Usage(window.limit, window.used, from_ms(at) if at > now_ms else None))
         return tuple(rows)
 
     def _advance(self, now: datetime) -> int:
-        """Forget what has left the windows; a `now` before the last one counts as the last one."""
+        """Forget what has left the windows; `now` never runs back."""
         now_ms = max(to_ms(now), self._last_ms)
         self._last_ms = now_ms
         for window in self._windows:

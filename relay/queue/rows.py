@@ -19,6 +19,7 @@ class Target:
     id: int
     forward_path: str
     attempts: int  # this one included
+    doubts: int  # earlier attempts that ended in doubt
     plan: Plan
 
 
@@ -47,6 +48,28 @@ class Claim:
     leases: tuple[Lease, ...]
     next_at: datetime | None  # when something more may be claimed; None: not before news
     throttled: Limit | None = None  # the limit that `next_at` is waiting for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A recipient that waits, with what the rules of routing may ask for."""
+
+    id: int
+    message_id: int
+    forward_path: str
+    state: State
+    channel: str
+    plan: Plan
+    attempts: int
+    why: str
+    kind: Kind
+    unsure: bool
+    reverse_path: str | None
+    application: str | None
+    listener: str
+    size_bytes: int
+    smtputf8: bool
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Content too large for the database: one file each, written while it arrives, synced before the commit."""
+"""Large content: one file each, written while it arrives, synced before the commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from relay.mail.message import Spooled
 
 
 class SpoolWriter:
-    """A file that is being received. Writing goes to the page cache; `finish` hands it over unsynced."""
+    """A file that is being received; writes go to the page cache, `finish` does not sync."""
 
     __slots__ = ("_fd", "_path", "size_bytes")
 
@@ -41,7 +41,7 @@ class SpoolWriter:
 
 
 class Spool:
-    """The folder of these files. A file whose message is not in the queue is left over from a crash."""
+    """The folder of these files. One whose message is not in the queue is left from a crash."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

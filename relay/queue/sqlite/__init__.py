@@ -1,0 +1,5 @@
+"""The embedded queue: one SQLite file (WAL, synchronous=FULL), one writer thread, group commit."""
+
+from relay.queue.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

@@ -1,0 +1,205 @@
+"""What a person does to the queue, and what moves mail from channel to channel."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from relay.mail.message import decode_id
+from relay.policy.accounting import State
+from relay.policy.kinds import Kind
+from relay.policy.limits import from_ms, to_ms
+from relay.policy.plan import Plan
+from relay.queue.rows import Waiting
+from relay.queue.sqlite.codec import decode_plan
+from relay.queue.store import Selection
+
+_WAITING = "('queued', 'deferred', 'in_doubt')"
+_UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
+
+WAITING_COLUMNS = """
+SELECT r.id, r.message_id, r.forward_path, r.state, r.channel, r.plan, r.rule, r.attempts, r.why,
+    m.kind, m.unsure, m.reverse_path, m.application, m.listener, m.size_bytes, m.smtputf8,
+    m.received_at
+FROM recipient r JOIN message m ON m.id = r.message_id """
+
+
+def where(selection: Selection) -> tuple[str, list[Any]]:
+    """Return the condition (over `r` and `m`) and its arguments; raises ValueError for a bad id."""
+    parts, arguments = ["1"], list[Any]()
+    if selection.queue_ids:
+        parts.append(f"r.message_id IN ({', '.join('?' * len(selection.queue_ids))})")
+        arguments += [decode_id(text) for text in selection.queue_ids]
+    for column, value in (
+        ("r.forward_path", selection.forward_path),
+        ("r.state", selection.state),
+        ("r.channel", selection.channel),
+        ("m.kind", selection.kind),
+    ):
+        if value is not None:
+            parts.append(f"{column} = ?")
+            arguments.append(value)
+    return " AND ".join(parts), arguments
+
+
+def retry(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
+    """Make due now; what failed comes back, as long as its content is still there."""
+    return _change(
+        db,
+        "r.state IN ('queued', 'deferred', 'in_doubt', 'failed') AND (m.spooled IS NOT NULL"
+        " OR EXISTS (SELECT 1 FROM content c WHERE c.message_id = m.id))",
+        selection,
+        "state = CASE state WHEN 'failed' THEN 'queued' ELSE state END, due_at = ?,"
+        " finished_at = NULL, noticed = 0",
+        (to_ms(now),),
+        reopen=True,
+    )
+
+
+def hold(db: sqlite3.Connection, selection: Selection, why: str) -> int:
+    """Hold what waits."""
+    return _change(
+        db, f"r.state IN {_WAITING}", selection,
+        "state = 'held', due_at = NULL, why = ?", (why,),
+    )  # fmt: skip
+
+
+def release(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
+    """Let go what is held."""
+    return _change(
+        db, "r.state = 'held'", selection,
+        "state = 'queued', due_at = ?, why = 'released'", (to_ms(now),),
+    )  # fmt: skip
+
+
+def drop(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
+    """Throw away what waits or is held."""
+    changed = _change(
+        db, f"r.state IN {_UNFINISHED}", selection,
+        "state = 'dropped', due_at = NULL, finished_at = ?", (to_ms(now),),
+    )  # fmt: skip
+    db.execute(
+        "UPDATE message SET finished_at = ? WHERE finished_at IS NULL AND NOT EXISTS "
+        "(SELECT 1 FROM recipient WHERE message_id = message.id AND finished_at IS NULL)",
+        (to_ms(now),),
+    )
+    return changed
+
+
+def waiting(
+    db: sqlite3.Connection, channel: str, only_alternatives: bool, limit: int
+) -> list[Waiting]:
+    """Return what waits for a channel, in the order in which it would go."""
+    elsewhere = "AND instr(r.plan, ' ') AND r.state != 'in_doubt'" if only_alternatives else ""
+    rows = db.execute(
+        f"{WAITING_COLUMNS} WHERE r.channel = ? AND r.due_at IS NOT NULL {elsewhere}"
+        " ORDER BY r.rank, r.due_at LIMIT ?",
+        (channel, limit),
+    )
+    return [to_waiting(row) for row in rows]
+
+
+def move(db: sqlite3.Connection, moves: Mapping[int, str], now: datetime) -> int:
+    """Let recipients go by another channel; those that are no longer waiting stay."""
+    moved = 0
+    for number, channel in moves.items():
+        moved += db.execute(
+            "UPDATE recipient SET channel = ?, due_at = min(due_at, ?) "
+            "WHERE id = ? AND due_at IS NOT NULL",
+            (channel, to_ms(now), number),
+        ).rowcount
+    return moved
+
+
+def plan_again(
+    db: sqlite3.Connection,
+    fingerprint: str,
+    plan: Callable[[Waiting], Plan | None],
+    now: datetime,
+) -> int:
+    """Plan everything that waits anew, unless the rules are the ones it was planned with."""
+    found = db.execute("SELECT value FROM note WHERE name = 'routing'").fetchone()
+    if found is not None and found[0] == fingerprint:
+        return 0
+    changed = 0
+    for row in db.execute(f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL").fetchall():
+        item = to_waiting(row)
+        new = plan(item)
+        if new is None:
+            db.execute(
+                "UPDATE recipient SET state = 'held', due_at = NULL, "
+                "why = 'a rule of the settings refuses it now' WHERE id = ?",
+                (item.id,),
+            )
+        elif new.hold is not None:
+            db.execute(
+                "UPDATE recipient SET state = 'held', due_at = NULL, why = ?, rule = ? "
+                "WHERE id = ?",
+                (new.hold, new.rule, item.id),
+            )
+        elif new.channels != item.plan.channels or item.channel not in new.channels:
+            channel = item.channel if item.channel in new.channels else new.channels[0]
+            if item.state is not State.IN_DOUBT:
+                channel = new.channels[0]
+            db.execute(
+                "UPDATE recipient SET plan = ?, rule = ?, channel = ?, due_at = min(due_at, ?) "
+                "WHERE id = ?",
+                (" ".join(new.channels), new.rule, channel, to_ms(now), item.id),
+            )
+        else:
+            continue
+        changed += 1
+    db.execute("INSERT OR REPLACE INTO note (name, value) VALUES ('routing', ?)", (fingerprint,))
+    return changed
+
+
+def to_waiting(row: tuple[Any, ...]) -> Waiting:
+    """Return a row of WAITING_COLUMNS as a value."""
+    (
+        number, message_id, forward_path, state, channel, plan, rule, attempts, why, kind, unsure,
+        reverse_path, application, listener, size_bytes, smtputf8, received_at,
+    ) = row  # fmt: skip
+    return Waiting(
+        id=number,
+        message_id=message_id,
+        forward_path=forward_path,
+        state=State(state),
+        channel=channel,
+        plan=decode_plan(plan, rule),
+        attempts=attempts,
+        why=why,
+        kind=Kind(kind),
+        unsure=bool(unsure),
+        reverse_path=reverse_path,
+        application=application,
+        listener=listener,
+        size_bytes=size_bytes,
+        smtputf8=bool(smtputf8),
+        received_at=from_ms(received_at),
+    )
+
+
+def _change(
+    db: sqlite3.Connection,
+    condition: str,
+    selection: Selection,
+    assignments: str,
+    arguments: tuple[Any, ...],
+    *,
+    reopen: bool = False,
+) -> int:
+    """Update the selected recipients that meet `condition`."""
+    selected, more = where(selection)
+    ids = (
+        f"SELECT r.id FROM recipient r JOIN message m ON m.id = r.message_id "  # noqa: S608
+        f"WHERE {condition} AND {selected}"
+    )
+    if reopen:
+        messages = f"SELECT message_id FROM recipient WHERE id IN ({ids})"  # noqa: S608
+        db.execute(f"UPDATE message SET finished_at = NULL WHERE id IN ({messages})", more)  # noqa: S608
+    return db.execute(
+        f"UPDATE recipient SET {assignments} WHERE id IN ({ids})",  # noqa: S608
+        [*arguments, *more],
+    ).rowcount

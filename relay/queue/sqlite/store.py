@@ -1,0 +1,334 @@
+"""The embedded queue: which thread runs the SQL of `verbs`, `owner`, `upkeep` and `views`."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from relay.mail.attempt import Attempt
+from relay.mail.message import Spooled
+from relay.policy.accounting import Accounting, State
+from relay.policy.health import Health
+from relay.policy.limits import Ledger, Limit, Usage
+from relay.policy.plan import Plan
+from relay.policy.settlement import Settlement
+from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
+from relay.queue.spool import Spool
+from relay.queue.sqlite import owner, upkeep, verbs, views
+from relay.queue.sqlite.codec import decode_health
+from relay.queue.sqlite.writer import Writer
+from relay.queue.store import (
+    Entry,
+    Opened,
+    QueueDamagedError,
+    Retention,
+    Room,
+    Selection,
+    StoreError,
+)
+
+T = TypeVar("T")
+
+_RECENT_BYTES = 16 * 1024 * 1024  # content kept in memory from put to claim
+_MIN_FREE_BYTES = 2 * 1024 * 1024  # of the disk, kept for settling what is already here
+_SYNC_THREADS = 4
+
+
+class SqliteStore:
+    """See `relay.queue.store.Store`. A lock on the folder keeps a second process out."""
+
+    def __init__(self, folder: Path, spool: Spool) -> None:
+        self._folder = folder
+        self._spool = spool
+        self._path = folder / "queue.sqlite"
+        self._writer = Writer(self._path, self._forget_ledgers)
+        self._readers = ThreadPoolExecutor(1, "queue-reader")
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
+        self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
+        self._recent: dict[int, bytes] = {}
+        self._recent_bytes = 0
+        self._recent_lock = threading.Lock()  # put remembers in the loop, claim recalls in a thread
+        self._limits: dict[str, tuple[Limit, ...]] = {}
+        self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
+        self._lock = -1
+
+    async def open(self, retry_at: datetime) -> Opened:
+        """Lock the folder, open the database, take over what the last run left."""
+        await asyncio.to_thread(self._lock_folder)
+        await self._writer.start()
+
+        def recover(db: sqlite3.Connection) -> Opened:
+            health = {
+                channel: decode_health(state)
+                for channel, state in db.execute("SELECT channel, state FROM health")
+            }
+            return Opened(recovered=upkeep.recover(db, retry_at), health=health)
+
+        opened = await self._writer.run(recover)
+        await self._writer.run(lambda db: db.execute("PRAGMA optimize").fetchall())
+        await self._remove_orphans()
+        return opened
+
+    async def close(self) -> None:
+        """Finish, close, unlock."""
+        await self._writer.stop()
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._syncers.shutdown)
+        if self._reader is not None:
+            self._reader.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
+        """Forget the windows; they are filled again from what was charged."""
+        self._limits = {channel: tuple(of) for channel, of in limits.items()}
+        self._writer.run(lambda _: self._forget_ledgers()).add_done_callback(_ignore)
+
+    async def put(self, entry: Entry) -> None:
+        """Sync the content's file if it has one, then commit."""
+        message = entry.message
+        content = message.content
+        if isinstance(content, Spooled):
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._syncers, self._spool.sync, content
+                )
+            except OSError as error:
+                raise StoreError(f"the content cannot be written: {error}") from error
+
+        def op(db: sqlite3.Connection) -> None:
+            self._check_free()
+            verbs.put(db, entry)
+
+        if isinstance(content, bytes):
+            self._remember(message.id, content)
+        try:
+            await self._writer.run(op, lambda db: verbs.unput(db, message.id))
+        except BaseException:
+            self._recall(message.id)
+            raise
+
+    async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
+        """Lease and charge."""
+        claims: list[Claim] = []
+
+        def op(db: sqlite3.Connection) -> Claim:
+            ledger = self._ledger(db, channel, now)
+            claim = verbs.claim(db, ledger, channel, room, now, self._recall)
+            claims[:] = [claim]
+            return claim
+
+        def undo(db: sqlite3.Connection) -> None:
+            for claim in claims:
+                verbs.unclaim(db, claim.leases, now)
+
+        return await self._writer.run(op, undo)
+
+    async def settle(
+        self,
+        lease: Lease,
+        attempt: Attempt,
+        settlement: Settlement,
+        health: Health | None,
+        reports: Sequence[Entry],
+    ) -> None:
+        """Write down what came of a lease."""
+        await self._writer.run(
+            lambda db: verbs.settle(
+                db, self._ledgers.get(lease.channel), lease, attempt, settlement, health,
+                tuple(reports),
+            )
+        )  # fmt: skip
+
+    async def set_health(self, channel: str, health: Health) -> None:
+        """Remember how a channel is."""
+        await self._writer.run(lambda db: verbs.put_health(db, channel, health))
+
+    async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
+        """Return what waits for a channel."""
+        return await self._read(lambda db: owner.waiting(db, channel, only_alternatives, limit))
+
+    async def move(self, moves: Mapping[int, str], now: datetime) -> int:
+        """Let recipients go by another channel."""
+        return await self._writer.run(lambda db: owner.move(db, moves, now))
+
+    async def plan_again(
+        self, fingerprint: str, plan: Callable[[Waiting], Plan | None], now: datetime
+    ) -> int:
+        """Plan what waits anew."""
+        return await self._writer.run(lambda db: owner.plan_again(db, fingerprint, plan, now))
+
+    async def retry(self, selection: Selection, now: datetime) -> int:
+        """Make due now."""
+        return await self._writer.run(lambda db: owner.retry(db, selection, now))
+
+    async def hold(self, selection: Selection, why: str) -> int:
+        """Hold."""
+        return await self._writer.run(lambda db: owner.hold(db, selection, why))
+
+    async def release(self, selection: Selection, now: datetime) -> int:
+        """Let go."""
+        return await self._writer.run(lambda db: owner.release(db, selection, now))
+
+    async def drop(self, selection: Selection, now: datetime) -> int:
+        """Throw away."""
+        return await self._writer.run(lambda db: owner.drop(db, selection, now))
+
+    async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
+        """Return what is too old."""
+        return await self._read(lambda db: upkeep.expired(db, received_before, limit))
+
+    async def overdue(self, received_before: datetime, limit: int) -> list[Waiting]:
+        """Return what waits without notice."""
+        return await self._read(lambda db: upkeep.overdue(db, received_before, limit))
+
+    async def give_up(
+        self,
+        recipient_ids: Sequence[int],
+        state: State,
+        why: str,
+        reports: Sequence[Entry],
+        now: datetime,
+    ) -> None:
+        """Fail or hold, with reports."""
+        await self._writer.run(
+            lambda db: upkeep.give_up(db, recipient_ids, state, why, reports, now)
+        )
+
+    async def notice(self, recipient_ids: Sequence[int], reports: Sequence[Entry]) -> None:
+        """Note notices."""
+        await self._writer.run(lambda db: upkeep.notice(db, recipient_ids, reports))
+
+    async def take_back(self, in_flight: frozenset[int], now: datetime) -> int:
+        """Take back leases that ran out."""
+        return await self._writer.run(lambda db: upkeep.take_back(db, in_flight, now))
+
+    async def clamp(self, latest: datetime) -> int:
+        """Make nothing due after `latest`."""
+        return await self._writer.run(lambda db: upkeep.clamp(db, latest))
+
+    async def purge(self, retention: Retention, now: datetime) -> int:
+        """Forget what is old, and then its files."""
+        purged, files = await self._writer.run(lambda db: upkeep.purge(db, retention, now))
+        for path in files:
+            self._spool.remove(path)
+        return purged
+
+    async def recipients(self, selection: Selection, limit: int) -> list[RecipientRow]:
+        """Return recipients as people see them."""
+        return await self._read(lambda db: views.recipients(db, selection, limit))
+
+    async def message(self, queue_id: str) -> MessageRow | None:
+        """Return one message."""
+        return await self._read(lambda db: views.message(db, queue_id))
+
+    async def content_head(self, message_id: int, size_bytes: int) -> bytes:
+        """Return the beginning of the content."""
+        return await self._read(lambda db: views.content_head(db, message_id, size_bytes))
+
+    async def depth(self) -> list[Depth]:
+        """Return how much there is."""
+        return await self._read(views.depth)
+
+    async def accounting(self) -> Accounting:
+        """Count every recipient."""
+        return await self._read(views.accounting)
+
+    async def possible_duplicates(self) -> int:
+        """Return how many recipients may have got a message twice."""
+        return await self._read(views.possible_duplicates)
+
+    async def usage(self, now: datetime) -> dict[str, tuple[Usage, ...]]:
+        """Return how the limits stand."""
+        return await self._writer.run(
+            lambda db: {
+                channel: self._ledger(db, channel, now).usage(now) for channel in self._limits
+            }
+        )
+
+    def _ledger(self, db: sqlite3.Connection, channel: str, now: datetime) -> Ledger:
+        ledger = self._ledgers.get(channel)
+        if ledger is None:
+            ledger = verbs.load_ledger(db, channel, self._limits.get(channel, ()), now)
+            self._ledgers[channel] = ledger
+        return ledger
+
+    def _forget_ledgers(self) -> None:
+        self._ledgers = {}
+
+    def _remember(self, message_id: int, content: bytes) -> None:
+        """Keep content until its claim, as far as there is room."""
+        with self._recent_lock:
+            if self._recent_bytes + len(content) <= _RECENT_BYTES:
+                self._recent[message_id] = content
+                self._recent_bytes += len(content)
+
+    def _recall(self, message_id: int) -> bytes | None:
+        with self._recent_lock:
+            content = self._recent.pop(message_id, None)
+            if content is not None:
+                self._recent_bytes -= len(content)
+        return content
+
+    def _check_free(self) -> None:
+        """Raise StoreError while the disk is so full that what is here could not be settled."""
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
+            raise StoreError(f"the disk of {self._folder} is full")
+
+    async def _read(self, op: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            if self._reader is None:
+                self._reader = sqlite3.connect(
+                    f"file:{self._path}?mode=ro", uri=True, isolation_level=None, timeout=5.0,
+                    check_same_thread=False,
+                )  # fmt: skip
+            return op(self._reader)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"the queue cannot be read: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise QueueDamagedError(f"the queue is damaged: {error}") from error
+        except OSError as error:
+            raise StoreError(f"the queue cannot be read: {error}") from error
+
+    def _lock_folder(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(
+                self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                f"another relay is running with {self._folder}; stop it first, "
+                "or give this one a state_dir of its own"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{self._folder} cannot be used: {error}") from error
+
+    async def _remove_orphans(self) -> None:
+        """Delete files that were being received when the last run died: nobody was told 250."""
+
+        def spooled(db: sqlite3.Connection) -> set[str]:
+            rows = db.execute("SELECT spooled FROM message WHERE spooled IS NOT NULL")
+            return {Path(path).stem for (path,) in rows}
+
+        known = await self._writer.run(spooled)
+        for queue_id in self._spool.queue_ids() - known:
+            self._spool.remove(str(self._spool.folder / f"{queue_id}.eml"))
+
+
+def _ignore(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,184 @@
+"""What time does to the queue: recovery, giving up, notices, forgetting."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from relay.policy.accounting import State
+from relay.policy.limits import to_ms
+from relay.queue.rows import Waiting
+from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
+from relay.queue.sqlite.verbs import COUNT, FINISH_MESSAGE, put
+from relay.queue.store import Entry, Retention
+
+_PURGE_AT_ONCE = 500  # messages in one transaction
+_VACUUM_PAGES = 2000
+
+# Charges older than `age` are merged into slices of `slice`, dated at the last one in it:
+# never early, and at most 1/200 of any window late.
+_MERGES = (
+    (timedelta(seconds=200), timedelta(seconds=1)),
+    (timedelta(minutes=200), timedelta(minutes=1)),
+    (timedelta(hours=50), timedelta(minutes=15)),
+)
+
+
+def recover(db: sqlite3.Connection, retry_at: datetime) -> int:
+    """Make due what was being sent when the last run died: it may have arrived."""
+    recovered = db.execute(
+        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
+        "why = 'relay ended while it was being sent; it may have arrived' WHERE state = 'sending'",
+        (to_ms(retry_at),),
+    ).rowcount
+    if recovered:
+        db.execute(COUNT, ("possible_duplicates", recovered))
+    return recovered
+
+
+def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) -> int:
+    """Make due what was leased by a task that is gone."""
+    rows = db.execute(
+        "SELECT id, message_id FROM recipient WHERE lease_until < ?", (to_ms(now),)
+    ).fetchall()
+    lost = [(to_ms(now), number) for number, message in rows if message not in in_flight]
+    db.executemany(
+        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
+        "why = 'the attempt was broken off; it may have arrived' WHERE id = ?",
+        lost,
+    )
+    if lost:
+        db.execute(COUNT, ("possible_duplicates", len(lost)))
+    return len(lost)
+
+
+def clamp(db: sqlite3.Connection, latest: datetime) -> int:
+    """Make nothing due later than `latest`."""
+    return db.execute(
+        "UPDATE recipient SET due_at = ? WHERE due_at > ?", (to_ms(latest), to_ms(latest))
+    ).rowcount
+
+
+def expired(db: sqlite3.Connection, received_before: datetime, limit: int) -> list[Waiting]:
+    """Return what was tried and is too old."""
+    rows = db.execute(
+        f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL AND m.received_at < ? LIMIT ?",
+        (to_ms(received_before), limit),
+    )
+    return [to_waiting(row) for row in rows]
+
+
+def overdue(db: sqlite3.Connection, received_before: datetime, limit: int) -> list[Waiting]:
+    """Return what waits without its sender having been told."""
+    rows = db.execute(
+        f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL AND r.noticed = 0"
+        " AND m.received_at < ? AND m.reverse_path IS NOT NULL LIMIT ?",
+        (to_ms(received_before), limit),
+    )
+    return [to_waiting(row) for row in rows]
+
+
+def give_up(
+    db: sqlite3.Connection,
+    recipient_ids: Sequence[int],
+    state: State,
+    why: str,
+    reports: Sequence[Entry],
+    now: datetime,
+) -> None:
+    """Fail or hold what still waits, and queue the reports."""
+    finished_at = to_ms(now) if state is State.FAILED else None
+    for number in recipient_ids:
+        db.execute(
+            "UPDATE recipient SET state = ?, due_at = NULL, why = ?, finished_at = ? "
+            "WHERE id = ? AND due_at IS NOT NULL",
+            (state, why, finished_at, number),
+        )
+        if finished_at is not None:
+            db.execute(FINISH_MESSAGE, (finished_at, _message_of(db, number)))
+    for report in reports:
+        put(db, report)
+
+
+def notice(db: sqlite3.Connection, recipient_ids: Sequence[int], reports: Sequence[Entry]) -> None:
+    """Note that the senders were told."""
+    db.executemany(
+        "UPDATE recipient SET noticed = 1 WHERE id = ?", [(number,) for number in recipient_ids]
+    )
+    for report in reports:
+        put(db, report)
+
+
+def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[int, list[str]]:
+    """Forget what is old; return how many messages, and the files to remove after the commit."""
+    files = _forget_content(db, to_ms(now - retention.content))
+    before = to_ms(now - retention.rows)
+    ids = [
+        (row[0],)
+        for row in db.execute(
+            "SELECT id FROM message WHERE finished_at < ? LIMIT ?", (before, _PURGE_AT_ONCE)
+        )
+    ]
+    for (message_id,) in ids:
+        for state, count in db.execute(
+            "SELECT state, count(*) FROM recipient WHERE message_id = ? GROUP BY state",
+            (message_id,),
+        ).fetchall():
+            db.execute(COUNT, (f"purged_{state}", count))
+        row = db.execute("SELECT spooled FROM message WHERE id = ?", (message_id,)).fetchone()
+        if row[0] is not None:
+            files.append(row[0])
+    db.executemany(
+        "DELETE FROM attempt WHERE recipient_id IN (SELECT id FROM recipient WHERE message_id = ?)",
+        ids,
+    )
+    for table, column in (
+        ("recipient", "message_id"),
+        ("content", "message_id"),
+        ("message", "id"),
+    ):
+        db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ids)  # noqa: S608
+    db.execute("DELETE FROM charge WHERE at < ?", (to_ms(now - retention.charges),))
+    for age, slice_length in _MERGES:
+        _merge_charges(db, to_ms(now - age), slice_length // timedelta(milliseconds=1))
+    db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return len(ids), files
+
+
+def _forget_content(db: sqlite3.Connection, before: int) -> list[str]:
+    """Delete the content of what was sent or dropped to the last recipient."""
+    rows = db.execute(
+        "SELECT m.id, m.spooled FROM message m WHERE m.finished_at <= ? "
+        "AND (m.spooled IS NOT NULL OR EXISTS (SELECT 1 FROM content WHERE message_id = m.id)) "
+        "AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = m.id AND state = 'failed') "
+        "LIMIT ?",
+        (before, _PURGE_AT_ONCE),
+    ).fetchall()
+    ids = [(row[0],) for row in rows]
+    db.executemany("DELETE FROM content WHERE message_id = ?", ids)
+    db.executemany("UPDATE message SET spooled = NULL WHERE id = ?", ids)
+    return [row[1] for row in rows if row[1] is not None]
+
+
+def _merge_charges(db: sqlite3.Connection, before: int, slice_ms: int) -> None:
+    """Merge charges dated before `before` that share a slice."""
+    crowded = db.execute(
+        "SELECT channel, at / ?, max(at), sum(messages), sum(recipients) FROM charge "
+        "WHERE at < ? GROUP BY 1, 2 HAVING count(*) > 1",
+        (slice_ms, before),
+    ).fetchall()
+    for channel, number, last, messages, recipients in crowded:
+        db.execute(
+            "DELETE FROM charge WHERE channel = ? AND at >= ? AND at < ? AND at <= ?",
+            (channel, number * slice_ms, (number + 1) * slice_ms, last),
+        )
+        db.execute(
+            "INSERT INTO charge (channel, at, messages, recipients) VALUES (?, ?, ?, ?)",
+            (channel, last, messages, recipients),
+        )
+
+
+def _message_of(db: sqlite3.Connection, recipient_id: int) -> int:
+    row = db.execute("SELECT message_id FROM recipient WHERE id = ?", (recipient_id,)).fetchone()
+    return int(row[0])

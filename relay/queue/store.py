@@ -1,0 +1,181 @@
+"""What a queue has to do. One verb, one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from relay.mail.attempt import Attempt
+from relay.mail.message import Message
+from relay.policy.accounting import Accounting, State
+from relay.policy.health import Health
+from relay.policy.kinds import Kind, Verdict
+from relay.policy.limits import Limit, Usage
+from relay.policy.plan import Plan
+from relay.policy.settlement import Settlement
+from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
+
+
+class StoreError(Exception):
+    """The queue cannot be read or written now: disk full, read-only, damaged, locked."""
+
+
+class QueueDamagedError(StoreError):
+    """The files of the queue are not what they should be; a person has to look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A message that is about to be accepted."""
+
+    message: Message
+    subject: str
+    verdict: Verdict
+    plans: tuple[Plan, ...]  # one for each forward-path, in its order
+    channels: tuple[str, ...]  # which one of its plan each recipient takes first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How much one claim may take."""
+
+    leases: int  # at least one
+    recipients: int  # of one transaction, at least one
+    lease_for: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a person points at; everything given has to hold."""
+
+    queue_ids: tuple[str, ...] = ()  # empty: all
+    forward_path: str | None = None
+    state: State | None = None
+    channel: str | None = None
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is finished is kept."""
+
+    rows: timedelta
+    content: timedelta
+    charges: timedelta  # at least the longest window of any limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What was found when the queue was opened."""
+
+    recovered: int  # recipients that were being sent when the last run ended without settling
+    health: Mapping[str, Health] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """A queue. Every method raises StoreError when the world fails, and is one transaction."""
+
+    async def open(self, retry_at: datetime) -> Opened:
+        """Make ready; what a run that died was sending becomes due at `retry_at`."""
+
+    async def close(self) -> None:
+        """Finish what was begun; nothing else is called after it."""
+
+    def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
+        """Say what each channel may send; what was charged so far counts."""
+
+    async def put(self, entry: Entry) -> None:
+        """Make a message durable. After it, and not before, the client gets its 250."""
+
+    async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
+        """Lease what is due, as far as the limits have room, and charge them for it."""
+
+    async def settle(
+        self,
+        lease: Lease,
+        attempt: Attempt,
+        settlement: Settlement,
+        health: Health | None,
+        reports: Sequence[Entry],
+    ) -> None:
+        """Write down what came of a lease, and queue its reports; all of it or nothing."""
+
+    async def set_health(self, channel: str, health: Health) -> None:
+        """Remember how a channel is."""
+
+    async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
+        """Return what waits for `channel`, the first first; perhaps only what may go elsewhere."""
+
+    async def move(self, moves: Mapping[int, str], now: datetime) -> int:
+        """Let waiting recipients (by id) go by another channel, now; return how many did."""
+
+    async def plan_again(
+        self, fingerprint: str, plan: Callable[[Waiting], Plan | None], now: datetime
+    ) -> int:
+        """Plan everything anew that waits, unless `fingerprint` is the last one; return how many.
+
+        None from `plan` holds the recipient for a person.
+        """
+
+    async def retry(self, selection: Selection, now: datetime) -> int:
+        """Make what is selected due now; return how many recipients."""
+
+    async def hold(self, selection: Selection, why: str) -> int:
+        """Hold what is waiting; return how many recipients."""
+
+    async def release(self, selection: Selection, now: datetime) -> int:
+        """Let go what is held; return how many recipients."""
+
+    async def drop(self, selection: Selection, now: datetime) -> int:
+        """Throw away what is waiting or held; return how many recipients."""
+
+    async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
+        """Return what was deferred and is older than `received_before`."""
+
+    async def overdue(self, received_before: datetime, limit: int) -> list[Waiting]:
+        """Return what still waits, is older, and whose sender got no delayed notice yet."""
+
+    async def give_up(
+        self,
+        recipient_ids: Sequence[int],
+        state: State,
+        why: str,
+        reports: Sequence[Entry],
+        now: datetime,
+    ) -> None:
+        """Fail or hold (`state`) what waits, with its reports."""
+
+    async def notice(self, recipient_ids: Sequence[int], reports: Sequence[Entry]) -> None:
+        """Note that senders were told of a delay, with the notices."""
+
+    async def take_back(self, in_flight: frozenset[int], now: datetime) -> int:
+        """Make due what was leased until before `now` by a task that is gone; return how many.
+
+        `in_flight` are message ids that are still being worked on.
+        """
+
+    async def clamp(self, latest: datetime) -> int:
+        """Make nothing due after `latest`: the clock was stepped back; return how many."""
+
+    async def purge(self, retention: Retention, now: datetime) -> int:
+        """Forget what is finished and old; return how many messages."""
+
+    async def recipients(self, selection: Selection, limit: int) -> list[RecipientRow]:
+        """Return recipients as people see them, the newest message first."""
+
+    async def message(self, queue_id: str) -> MessageRow | None:
+        """Return one message with its history, None if it is not known."""
+
+    async def content_head(self, message_id: int, size_bytes: int) -> bytes:
+        """Return the beginning of a message's content, b"" if it is gone."""
+
+    async def depth(self) -> list[Depth]:
+        """Return how much there is of everything."""
+
+    async def accounting(self) -> Accounting:
+        """Count every recipient and compare it with what was accepted."""
+
+    async def usage(self, now: datetime) -> dict[str, tuple[Usage, ...]]:
+        """Return how each channel's limits stand."""
