@@ -192,6 +192,6 @@ def test_an_exception_that_a_library_logs_is_one_line() -> None:
 
 def test_a_record_that_cannot_be_formatted_is_written_as_it_stands() -> None:
     stream = io.BytesIO()
-    record = logging.makeLogRecord({"msg": "broken %d", "args": ("x",), "levelname": "INFO"})
+    record = logging.makeLogRecord({"msg": "broken %d", "args": ("x",), "levelno": 20})
     ForeignHandler(Log(Writer(stream))).handle(record)
     assert lines_of(stream)[0].endswith('message="broken %d"')
