@@ -1,4 +1,4 @@
-"""The owner's rules: which mail they are for, and what they ask for; the first that matches decides."""
+"""The owner's rules: which mail they are for, and what they ask for. The first match decides."""
 
 from __future__ import annotations
 

@@ -1,0 +1,205 @@
+"""From the models of a checked file to the values that the rooms take."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
+from relay.listener.options import Application, ListenerOptions
+from relay.policy.limits import Limit, Unit
+from relay.policy.retry import Schedule
+from relay.policy.rules import Condition, Glob, Rule
+from relay.settings import model
+from relay.settings.address import is_loopback
+from relay.settings.document import Document
+from relay.settings.secret import CredentialSecret, EnvSecret, FileSecret, Secret
+from relay.settings.values import (
+    ChannelOptions,
+    ChannelSettings,
+    History,
+    Log,
+    LogFormat,
+    LogLevel,
+    Reports,
+    Routing,
+    Settings,
+)
+from relay.web.options import HttpOptions
+
+_PORTS = {Security.IMPLICIT: 465, Security.STARTTLS: 587, Security.NONE: 25}
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+
+
+def build(file: model.File, document: Document, env: Mapping[str, str]) -> Settings:
+    """Return the settings of a file without mistakes; `warnings` is still empty."""
+    hostname = file.hostname or socket.gethostname() or "localhost"
+    state_dir = Path(file.state_dir)
+    channels = {
+        name: _channel(name, channel, file, state_dir, env)
+        for name, channel in file.channels.items()
+    }
+    return Settings(
+        source=document.file,
+        rehearsal=file.rehearsal,
+        state_dir=state_dir,
+        hostname=hostname,
+        listeners=tuple(_listener(listener, hostname, env) for listener in file.listeners),
+        http=_http(file.http) if file.http else None,
+        channels=MappingProxyType(channels),
+        routing=Routing(
+            only_use_for_direct_emails=file.routing.only_use_for_direct_emails,
+            rules=tuple(
+                _rule(rule, number, document)
+                for number, rule in enumerate(file.routing.rules, start=1)
+            ),
+        ),
+        retry=Schedule(
+            waits=file.retry.waits,
+            give_up_after=file.retry.give_up_after,
+            in_doubt_wait=file.retry.in_doubt_wait,
+            delay_notice_after=file.retry.delay_notice_after,
+        ),
+        reports=Reports(
+            address=file.reports.address or f"postmaster@{hostname}", name=file.reports.name
+        ),
+        history=History(keep=file.history.keep, keep_content=file.history.keep_content),
+        log=Log(level=LogLevel(file.log.level), format=LogFormat(file.log.format)),
+        drain=file.shutdown.drain,
+        warnings=(),
+    )
+
+
+def secret_of(place: model.SecretPlace, env: Mapping[str, str]) -> Secret:
+    """Return what reads the secret that is kept in `place`."""
+    if place.file is not None:
+        return FileSecret(place.file)
+    if place.env is not None:
+        return EnvSecret(place.env, env)
+    assert place.credential is not None, "checked: exactly one"
+    return CredentialSecret(place.credential, env)
+
+
+def _listener(listener: model.Listener, hostname: str, env: Mapping[str, str]) -> ListenerOptions:
+    text, endpoint = listener.address
+    return ListenerOptions(
+        address=text,
+        host=str(endpoint.ip),
+        port=endpoint.port,
+        tls=listener.tls,
+        certificate=listener.certificate,
+        key=listener.key,
+        auth=listener.auth,
+        applications=tuple(
+            Application(app.login, secret_of(app.password, env)) for app in listener.applications
+        ),
+        networks=listener.networks,
+        max_message_bytes=listener.max_message_size,
+        max_recipients=listener.max_recipients,
+        max_connections=listener.max_connections,
+        max_hops=listener.max_hops,
+        hostname=hostname,
+        idle_seconds=listener.idle_timeout.total_seconds(),
+        transaction_seconds=listener.transaction_timeout.total_seconds(),
+    )
+
+
+def _http(http: model.Http) -> HttpOptions:
+    text, endpoint = http.address
+    own = f"[{endpoint.ip}]" if endpoint.ip.version == 6 else str(endpoint.ip)
+    named = [f"[{host}]" if ":" in host else host.lower() for host in http.allowed_hosts]
+    hosts = [*_THIS_MACHINE, *([] if endpoint.ip.is_unspecified else [own]), *named]
+    return HttpOptions(
+        address=text,
+        host=str(endpoint.ip),
+        port=endpoint.port,
+        allowed_hosts=tuple(dict.fromkeys(hosts)),
+    )
+
+
+def _channel(
+    name: str, channel: model.Channel, file: model.File, state_dir: Path, env: Mapping[str, str]
+) -> ChannelSettings:
+    options: ChannelOptions
+    if file.rehearsal:
+        options = FolderOptions(path=str(state_dir / "rehearsal" / name))
+    elif channel.smtp:
+        options = _smtp(channel.smtp, channel.connections, file.hostname, env)
+    elif channel.sendmail:
+        options = SendmailOptions(
+            command=channel.sendmail.command,
+            timeout_seconds=channel.sendmail.timeout.total_seconds(),
+        )
+    else:
+        assert channel.folder is not None, "checked: exactly one"
+        options = FolderOptions(path=channel.folder.path)
+    return ChannelSettings(
+        name=name,
+        options=options,
+        connections=channel.connections,
+        limits=tuple(_limit(limit) for limit in channel.limits),
+        max_recipients=channel.max_recipients,
+        provider=channel.provider,
+    )
+
+
+def _smtp(
+    smtp: model.Smtp, connections: int, hostname: str | None, env: Mapping[str, str]
+) -> SmtpOptions:
+    checks = smtp.certificate_checks
+    verify = checks is model.CertificateChecks.ON if checks else not is_loopback(smtp.host)
+    return SmtpOptions(
+        host=smtp.host,
+        port=smtp.port or _PORTS[smtp.security],
+        security=smtp.security,
+        verify=verify,
+        ca_file=smtp.ca_file,
+        username=smtp.username,
+        password=secret_of(smtp.password, env) if smtp.password else None,
+        hello=smtp.hello or hostname,
+        connections=connections,
+        messages_per_connection=smtp.messages_per_connection,
+        idle_seconds=smtp.idle_timeout.total_seconds(),
+        connect_seconds=smtp.connect_timeout.total_seconds(),
+        command_seconds=smtp.command_timeout.total_seconds(),
+        final_dot_seconds=smtp.final_dot_timeout.total_seconds(),
+        stall_seconds=smtp.stall_timeout.total_seconds(),
+    )
+
+
+def _limit(limit: model.Limit) -> Limit:
+    if limit.messages is not None:
+        return Limit(Unit.MESSAGES, limit.messages, limit.per)
+    assert limit.recipients is not None, "checked: exactly one"
+    return Limit(Unit.RECIPIENTS, limit.recipients, limit.per)
+
+
+def _rule(rule: model.Rule, number: int, document: Document) -> Rule:
+    place = f"{Path(document.file).name}:{document.lines[rule.at()]}"
+    return Rule(
+        name=rule.name or f"rule {number} ({place})",
+        when=_condition(rule.when),
+        via=rule.via,
+        hold=rule.hold,
+        redirect=rule.redirect,
+        refuse=rule.refuse,
+    )
+
+
+def _condition(when: model.When) -> Condition:
+    return Condition(
+        kinds=frozenset(when.kind),
+        sender=_globs(when.sender),
+        recipient=_globs(when.recipient),
+        header=tuple((name.lower(), _globs(globs)) for name, globs in when.header.items()),
+        applications=frozenset(when.application),
+        listeners=frozenset(when.listener),
+        larger_than=when.larger_than,
+        smaller_than=when.smaller_than,
+    )
+
+
+def _globs(patterns: tuple[str, ...]) -> tuple[Glob, ...]:
+    return tuple(map(Glob, patterns))

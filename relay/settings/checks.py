@@ -1,0 +1,229 @@
+"""What one key says about another: everything that the shape alone cannot refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import IPv4Network
+
+from relay.channels.options import Security
+from relay.listener.options import Auth, Network, Tls
+from relay.settings.address import Endpoint, is_loopback
+from relay.settings.document import Document, Section
+from relay.settings.mistakes import Loc, did_you_mean
+from relay.settings.model import (
+    CertificateChecks,
+    Channel,
+    File,
+    Http,
+    Limit,
+    Listener,
+    Part,
+    Retry,
+    Rule,
+    SecretPlace,
+    Smtp,
+)
+from relay.settings.units import format_duration
+
+Found = tuple[Loc, str]
+"""A place and what is wrong there."""
+
+
+def check(file: File, document: Document) -> Iterator[Found]:
+    """Yield what does not fit together in the parts that have the right shape."""
+    written = document.root.get("channels", Section(()))
+    names = tuple(written) if isinstance(written, Section) else ()
+    if isinstance(written, Section):
+        yield from _channel_names(names)
+    if document.root.get("listeners") == []:
+        yield ("listeners",), "expected at least one listener, got an empty list"
+    yield from _addresses(file)
+    for listener in file.listeners:
+        yield from _listener(listener)
+    if file.http:
+        yield from _http(file.http)
+    for name, channel in file.channels.items():
+        yield from _channel(channel, name)
+    addresses = {listener.address[0] for listener in file.listeners}
+    logins = {app.login for listener in file.listeners for app in listener.applications}
+    # a rule is blamed for a name only if all that could bear it could be read
+    complete = len(file.listeners) == _written_listeners(document, file)
+    for rule in file.routing.rules:
+        yield from _rule(rule, names)
+        if complete:
+            yield from _known(rule.when, "listener", rule.when.listener, addresses)
+            yield from _known(rule.when, "application", rule.when.application, logins)
+    yield from _retry(file.retry)
+
+
+def _written_listeners(document: Document, file: File) -> int:
+    written = document.root.get("listeners")
+    return len(written) if isinstance(written, list) else len(file.listeners)
+
+
+def _channel_names(names: Collection[str]) -> Iterator[Found]:
+    if not names:
+        yield ("channels",), "expected at least one channel, got none"
+    elif not {"direct", "native"}.intersection(names):
+        message = "expected one named direct or native, for mail that no rule sends elsewhere"
+        yield ("channels",), f"{message}, got {', '.join(names)}"
+
+
+def _addresses(file: File) -> Iterator[Found]:
+    taken: list[tuple[Endpoint, str]] = []
+    given = [(listener.at("address"), listener.address) for listener in file.listeners]
+    if file.http:
+        given.append((("http", "address"), file.http.address))
+    for loc, (text, endpoint) in given:
+        clash = next((other for known, other in taken if known.clashes(endpoint)), None)
+        if clash:
+            yield loc, f"expected an address of its own, got {text} beside {clash}"
+        taken.append((endpoint, text))
+
+
+def _listener(listener: Listener) -> Iterator[Found]:
+    text, endpoint = listener.address
+    is_protected = listener.auth is Auth.REQUIRED or listener.networks
+    if not endpoint.ip.is_loopback and not is_protected:
+        message = "expected `auth: required` or `networks` beside an address that is not loopback"
+        yield listener.at("address"), f"{message}, got {text} open to all"
+    if listener.auth is not Auth.REQUIRED:
+        for index, network in enumerate(listener.networks):
+            if _is_the_internet(network):
+                message = "expected a network of yours, or `auth: required` beside it"
+                yield listener.at("networks", index), f"{message}, got {network}"
+    yield from _listener_auth(listener)
+    yield from _listener_tls(listener)
+
+
+def _is_the_internet(network: Network) -> bool:
+    """Return whether it is wider than any private network (10.0.0.0/8, fc00::/7)."""
+    return network.prefixlen < (8 if isinstance(network, IPv4Network) else 7)
+
+
+def _listener_auth(listener: Listener) -> Iterator[Found]:
+    if listener.auth is not Auth.OFF and not listener.applications:
+        yield listener.at("auth"), f"expected applications beside `auth: {listener.auth}`, got none"
+    if listener.auth is Auth.OFF and listener.applications:
+        message = "expected `auth: required` or `auth: optional` beside it, got off"
+        yield listener.at("applications"), message
+    seen = set()
+    for application in listener.applications:
+        if application.login in seen:
+            yield application.at("login"), f"expected once, got '{application.login}' again"
+        seen.add(application.login)
+        yield from _secret(application.password)
+
+
+def _listener_tls(listener: Listener) -> Iterator[Found]:
+    files = {"certificate": listener.certificate, "key": listener.key}
+    for key, path in files.items():
+        if listener.tls is Tls.NONE and path is not None:
+            message = "expected `tls: starttls` or `tls: implicit` beside it, got none"
+            yield listener.at(key), message
+        if listener.tls is not Tls.NONE and path is None:
+            yield listener.at("tls"), f"expected a {key} beside `tls: {listener.tls}`, got none"
+
+
+def _http(http: Http) -> Iterator[Found]:
+    text, endpoint = http.address
+    if not endpoint.ip.is_loopback and not http.behind_proxy:
+        message = (
+            "expected loopback, or `behind_proxy: true` if a proxy encrypts and checks who comes"
+        )
+        yield http.at("address"), f"{message}, got {text}"
+
+
+def _secret(place: SecretPlace) -> Iterator[Found]:
+    yield from _exactly_one(place, ("file", "env", "credential"))
+
+
+def _channel(channel: Channel, name: str) -> Iterator[Found]:
+    yield from _exactly_one(channel, ("smtp", "sendmail", "folder"))
+    if channel.smtp:
+        yield from _smtp(channel.smtp)
+    if channel.sendmail:
+        yield from _command(channel.sendmail.at("command"), channel.sendmail.command)
+    seen = set()
+    for limit in channel.limits:
+        yield from _exactly_one(limit, ("messages", "recipients"))
+        key = _limited(limit)
+        if key in seen:
+            message = f"expected one limit of {key[0]} per {format_duration(limit.per)}"
+            yield limit.at(), f"{message} in {name}, got another"
+        seen.add(key)
+
+
+def _limited(limit: Limit) -> tuple[str, object]:
+    return ("messages" if limit.messages else "recipients", limit.per)
+
+
+def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
+    if not command:
+        yield loc, "expected a program and its arguments, got an empty list"
+    elif not command[0].startswith("/"):
+        yield loc, f"expected an absolute path first, got '{command[0]}' (there is no shell)"
+
+
+def _smtp(smtp: Smtp) -> Iterator[Found]:
+    if smtp.username is not None and smtp.password is None:
+        yield smtp.at("username"), "expected a password beside it, got none"
+    if smtp.password is not None:
+        if smtp.username is None:
+            yield smtp.at("password"), "expected a username beside it, got none"
+        yield from _secret(smtp.password)
+    if is_loopback(smtp.host):
+        return
+    if smtp.security is Security.NONE:
+        if smtp.username is not None and not smtp.allow_unencrypted_password:
+            message = (
+                "expected starttls or implicit, or `allow_unencrypted_password: true` beside it"
+            )
+            yield smtp.at("security"), f"{message}, got none with a password for {smtp.host}"
+    elif smtp.certificate_checks is CertificateChecks.OFF:
+        message = f"expected on, or {CertificateChecks.OFF_ANYWHERE}"
+        yield smtp.at("certificate_checks"), f"{message} as {smtp.host} is not loopback, got off"
+
+
+def _rule(rule: Rule, channels: Collection[str]) -> Iterator[Found]:
+    others = [key for key in ("via", "hold", "redirect") if getattr(rule, key) is not None]
+    if rule.refuse is not None and others:
+        yield rule.at("refuse"), f"expected it alone, got {', '.join(others)} beside it"
+    if rule.refuse is None and not others:
+        yield rule.at(), "expected via, hold, redirect or refuse, got none of them"
+    if rule.via is not None:
+        if not rule.via:
+            yield rule.at("via"), "expected at least one channel, got an empty list"
+        yield from _known(rule, "via", rule.via, channels)
+        for index, name in enumerate(rule.via):
+            if name in rule.via[:index]:
+                yield rule.at("via", index), f"expected once, got '{name}' again"
+    when = rule.when
+    if (
+        when.larger_than is not None
+        and when.smaller_than is not None
+        and when.larger_than + 1 >= when.smaller_than
+    ):
+        yield when.at("larger_than"), "expected less than smaller_than, got more: nothing fits both"
+
+
+def _known(part: Part, key: str, used: Iterable[str], known: Collection[str]) -> Iterator[Found]:
+    for index, name in enumerate(used):
+        if name not in known:
+            word = {"via": "channel"}.get(key, key)
+            yield part.at(key, index), f"unknown {word} '{name}': {did_you_mean(name, known)}"
+
+
+def _retry(retry: Retry) -> Iterator[Found]:
+    if not retry.waits:
+        yield retry.at("waits"), "expected at least one duration, got an empty list"
+    elif retry.give_up_after <= retry.waits[0]:
+        first, last = format_duration(retry.waits[0]), format_duration(retry.give_up_after)
+        yield retry.at("give_up_after"), f"expected more than the first wait, {first}, got {last}"
+
+
+def _exactly_one(part: Part, keys: tuple[str, ...]) -> Iterator[Found]:
+    given = [key for key in keys if getattr(part, key) is not None]
+    if len(given) != 1:
+        got = " and ".join(given) or "none of them"
+        yield part.at(), f"expected exactly one of {', '.join(keys)}, got {got}"

@@ -1,0 +1,98 @@
+"""The settings as the rest of the relay sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.listener.options import ListenerOptions
+from relay.policy.limits import Limit
+from relay.policy.retry import Schedule
+from relay.policy.rules import Rule
+from relay.web.options import HttpOptions
+
+ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSettings:
+    """A named way out and how much of it may be used."""
+
+    name: str
+    options: ChannelOptions
+    connections: int  # transactions at once
+    limits: tuple[Limit, ...]
+    max_recipients: int  # of one transaction
+    provider: str | None  # whose knowledge applies, None to tell it from the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Which mail goes by which channel."""
+
+    only_use_for_direct_emails: bool
+    rules: tuple[Rule, ...]  # in order; `via` names only channels that exist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """Who delivery reports and delay notices come from."""
+
+    address: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """How long what is finished stays visible."""
+
+    keep: timedelta
+    keep_content: timedelta  # counted from the end of the message's last recipient
+
+
+class LogLevel(StrEnum):
+    """The least that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """For people, or for machines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What is written to the log, and how."""
+
+    level: LogLevel
+    format: LogFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the owner decided. Two are equal when they say the same."""
+
+    source: str  # path of the file, "rehearsal" without one
+    rehearsal: bool  # every channel is a folder: nothing leaves the machine
+    state_dir: Path  # absolute
+    hostname: str
+    listeners: tuple[ListenerOptions, ...]
+    http: HttpOptions | None  # None: switched off
+    channels: Mapping[str, ChannelSettings]  # in the order of the file, at least one
+    routing: Routing
+    retry: Schedule
+    reports: Reports
+    history: History
+    log: Log
+    drain: timedelta  # how long a stop waits for what is being sent
+    warnings: tuple[str, ...]  # about the machine: secrets open to others, files not there
