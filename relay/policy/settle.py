@@ -37,6 +37,17 @@ class Circumstances:
     now: datetime
 
 
+def channel_fault(
+    attempt: Attempt, judgements: Sequence[Judgement | None]
+) -> tuple[Judgement, Reply] | None:
+    """Return the first failure that is the channel's, if there is one."""
+    for outcome, judgement in zip(attempt.outcomes, judgements, strict=True):
+        if judgement is not None and judgement.is_channel_fault:
+            assert isinstance(outcome, Refused)
+            return judgement, outcome.reply
+    return None
+
+
 def settle(
     attempt: Attempt,
     copies: Sequence[Copy],
@@ -57,7 +68,6 @@ def settle(
     return Settlement(
         dispositions=dispositions,
         judgements=tuple(judgements),
-        fault=_fault(attempt, judgements),
         refund_messages=int(clean == len(attempt.outcomes)),
         refund_recipients=clean,
     )
@@ -111,14 +121,3 @@ def _after_refusal(
             about.received_at + about.schedule.give_up_after,
         )
     return Later(due_at, channel, reply)
-
-
-def _fault(
-    attempt: Attempt, judgements: Sequence[Judgement | None]
-) -> tuple[Judgement, Reply] | None:
-    """Return the first failure that is the channel's, if there is one."""
-    for outcome, judgement in zip(attempt.outcomes, judgements, strict=True):
-        if judgement is not None and judgement.is_channel_fault:
-            assert isinstance(outcome, Refused)
-            return judgement, outcome.reply
-    return None

@@ -56,6 +56,5 @@ class Settlement:
 
     dispositions: tuple[Disposition, ...]
     judgements: tuple[Judgement | None, ...]
-    fault: tuple[Judgement, Reply] | None  # the channel's, if it has one
     refund_messages: int  # what the provider has not counted
     refund_recipients: int

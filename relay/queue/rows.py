@@ -36,6 +36,7 @@ class Lease:
     reverse_path: str | None
     body_8bit: bool
     smtputf8: bool
+    subject: str
     targets: tuple[Target, ...]  # at least one
     content: Content
     charge: Charge
@@ -69,6 +70,7 @@ class Waiting:
     listener: str
     size_bytes: int
     smtputf8: bool
+    subject: str
     received_at: datetime
 
 

@@ -74,6 +74,10 @@ class Opened:
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
+Planner = Callable[[Waiting, Callable[[int], bytes]], Plan | None]
+"""Plans what waits, with as many bytes of the content's head as it asks for; None to hold it."""
+
+
 class Store(Protocol):
     """A queue. Every method raises StoreError when the world fails, and is one transaction."""
 
@@ -108,16 +112,11 @@ class Store(Protocol):
     async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
         """Return what waits for `channel`, the first first; perhaps only what may go elsewhere."""
 
-    async def move(self, moves: Mapping[int, str], now: datetime) -> int:
-        """Let waiting recipients (by id) go by another channel, now; return how many did."""
+    async def move(self, moves: Mapping[int, str]) -> int:
+        """Let waiting recipients (by id) go by another channel; return how many did."""
 
-    async def plan_again(
-        self, fingerprint: str, plan: Callable[[Waiting], Plan | None], now: datetime
-    ) -> int:
-        """Plan everything anew that waits, unless `fingerprint` is the last one; return how many.
-
-        None from `plan` holds the recipient for a person.
-        """
+    async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
+        """Plan everything anew that waits, unless `fingerprint` is the last one; return how many."""
 
     async def retry(self, selection: Selection, now: datetime) -> int:
         """Make what is selected due now; return how many recipients."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from relay.mail.message import decode_id
 from relay.policy.accounting import State
 from relay.policy.kinds import Kind
 from relay.policy.limits import from_ms, to_ms
-from relay.policy.plan import Plan
 from relay.queue.rows import Waiting
 from relay.queue.sqlite.codec import decode_plan
-from relay.queue.store import Selection
+from relay.queue.sqlite.verbs import content_head
+from relay.queue.store import Planner, Selection
 
 _WAITING = "('queued', 'deferred', 'in_doubt')"
 _UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
@@ -22,7 +23,7 @@ _UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
 WAITING_COLUMNS = """
 SELECT r.id, r.message_id, r.forward_path, r.state, r.channel, r.plan, r.rule, r.attempts, r.why,
     m.kind, m.unsure, m.reverse_path, m.application, m.listener, m.size_bytes, m.smtputf8,
-    m.received_at
+    m.subject, m.received_at
 FROM recipient r JOIN message m ON m.id = r.message_id """
 
 
@@ -101,14 +102,13 @@ def waiting(
     return [to_waiting(row) for row in rows]
 
 
-def move(db: sqlite3.Connection, moves: Mapping[int, str], now: datetime) -> int:
+def move(db: sqlite3.Connection, moves: Mapping[int, str]) -> int:
     """Let recipients go by another channel; those that are no longer waiting stay."""
     moved = 0
     for number, channel in moves.items():
         moved += db.execute(
-            "UPDATE recipient SET channel = ?, due_at = min(due_at, ?) "
-            "WHERE id = ? AND due_at IS NOT NULL",
-            (channel, to_ms(now), number),
+            "UPDATE recipient SET channel = ? WHERE id = ? AND due_at IS NOT NULL",
+            (channel, number),
         ).rowcount
     return moved
 
@@ -116,7 +116,7 @@ def move(db: sqlite3.Connection, moves: Mapping[int, str], now: datetime) -> int
 def plan_again(
     db: sqlite3.Connection,
     fingerprint: str,
-    plan: Callable[[Waiting], Plan | None],
+    plan: Planner,
     now: datetime,
 ) -> int:
     """Plan everything that waits anew, unless the rules are the ones it was planned with."""
@@ -126,7 +126,7 @@ def plan_again(
     changed = 0
     for row in db.execute(f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL").fetchall():
         item = to_waiting(row)
-        new = plan(item)
+        new = plan(item, partial(content_head, db, item.message_id))
         if new is None:
             db.execute(
                 "UPDATE recipient SET state = 'held', due_at = NULL, "
@@ -159,7 +159,7 @@ def to_waiting(row: tuple[Any, ...]) -> Waiting:
     """Return a row of WAITING_COLUMNS as a value."""
     (
         number, message_id, forward_path, state, channel, plan, rule, attempts, why, kind, unsure,
-        reverse_path, application, listener, size_bytes, smtputf8, received_at,
+        reverse_path, application, listener, size_bytes, smtputf8, subject, received_at,
     ) = row  # fmt: skip
     return Waiting(
         id=number,
@@ -177,6 +177,7 @@ def to_waiting(row: tuple[Any, ...]) -> Waiting:
         listener=listener,
         size_bytes=size_bytes,
         smtputf8=bool(smtputf8),
+        subject=subject,
         received_at=from_ms(received_at),
     )
 

@@ -18,7 +18,6 @@ from relay.mail.message import Spooled
 from relay.policy.accounting import Accounting, State
 from relay.policy.health import Health
 from relay.policy.limits import Ledger, Limit, Usage
-from relay.policy.plan import Plan
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
 from relay.queue.spool import Spool
@@ -28,6 +27,7 @@ from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
     Entry,
     Opened,
+    Planner,
     QueueDamagedError,
     Retention,
     Room,
@@ -156,13 +156,11 @@ class SqliteStore:
         """Return what waits for a channel."""
         return await self._read(lambda db: owner.waiting(db, channel, only_alternatives, limit))
 
-    async def move(self, moves: Mapping[int, str], now: datetime) -> int:
+    async def move(self, moves: Mapping[int, str]) -> int:
         """Let recipients go by another channel."""
-        return await self._writer.run(lambda db: owner.move(db, moves, now))
+        return await self._writer.run(lambda db: owner.move(db, moves))
 
-    async def plan_again(
-        self, fingerprint: str, plan: Callable[[Waiting], Plan | None], now: datetime
-    ) -> int:
+    async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
         """Plan what waits anew."""
         return await self._writer.run(lambda db: owner.plan_again(db, fingerprint, plan, now))
 
@@ -232,7 +230,7 @@ class SqliteStore:
 
     async def content_head(self, message_id: int, size_bytes: int) -> bytes:
         """Return the beginning of the content."""
-        return await self._read(lambda db: views.content_head(db, message_id, size_bytes))
+        return await self._read(lambda db: verbs.content_head(db, message_id, size_bytes))
 
     async def depth(self) -> list[Depth]:
         """Return how much there is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from datetime import datetime
@@ -47,7 +48,7 @@ SELECT due_at FROM recipient WHERE channel = ? AND rank = ? AND due_at IS NOT NU
 ORDER BY due_at LIMIT 1"""
 
 _MESSAGE = """
-SELECT received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure
+SELECT received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject
 FROM message WHERE id = ?"""
 
 _LEASE = """
@@ -246,9 +247,8 @@ def _lease(
     now: datetime,
     recall: Callable[[int], bytes | None],
 ) -> Lease:
-    received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure = db.execute(
-        _MESSAGE, (message_id,)
-    ).fetchone()
+    row = db.execute(_MESSAGE, (message_id,)).fetchone()
+    received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject = row
     until = to_ms(now + room.lease_for)
     targets = []
     for _, number, forward_path, attempts, doubts, plan, rule in rows:
@@ -275,6 +275,7 @@ def _lease(
         reverse_path=reverse_path,
         body_8bit=bool(body_8bit),
         smtputf8=bool(smtputf8),
+        subject=subject,
         targets=tuple(targets),
         content=content,
         charge=Charge(now, 1, len(targets)),
@@ -289,6 +290,21 @@ def load_content(
         return Spooled(spooled, size_bytes)
     row = db.execute("SELECT data FROM content WHERE message_id = ?", (message_id,)).fetchone()
     return b"" if row is None else bytes(row[0])
+
+
+def content_head(db: sqlite3.Connection, message_id: int, size_bytes: int) -> bytes:
+    """Return the first `size_bytes` of a message's content."""
+    row = db.execute("SELECT spooled FROM message WHERE id = ?", (message_id,)).fetchone()
+    if row is not None and row[0] is not None:
+        fd = os.open(row[0], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, size_bytes)
+        finally:
+            os.close(fd)
+    found = db.execute(
+        "SELECT substr(data, 1, ?) FROM content WHERE message_id = ?", (size_bytes, message_id)
+    ).fetchone()
+    return b"" if found is None else bytes(found[0])
 
 
 def _columns(disposition: Disposition, channel: str) -> tuple[str, str, int | None, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import timedelta
 from typing import Any
@@ -71,21 +70,6 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
         attempts=_attempts(db, number),
         has_content=stored is not None or spooled is not None,
     )
-
-
-def content_head(db: sqlite3.Connection, message_id: int, size_bytes: int) -> bytes:
-    """Return the first `size_bytes` of a message's content."""
-    row = db.execute("SELECT spooled FROM message WHERE id = ?", (message_id,)).fetchone()
-    if row is not None and row[0] is not None:
-        fd = os.open(row[0], os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(fd, size_bytes)
-        finally:
-            os.close(fd)
-    found = db.execute(
-        "SELECT substr(data, 1, ?) FROM content WHERE message_id = ?", (size_bytes, message_id)
-    ).fetchone()
-    return b"" if found is None else bytes(found[0])
 
 
 def depth(db: sqlite3.Connection) -> list[Depth]:

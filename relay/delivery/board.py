@@ -1,0 +1,72 @@
+"""Which channels are open: the one place that knows, for the way in and for the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from relay.policy.health import Health, Open, Paused, Stopped
+from relay.policy.limits import Limit
+from relay.policy.route import PATIENCE
+
+_FOR_EVER = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """A limit without room."""
+
+    limit: Limit
+    until: datetime
+
+
+class Board:
+    """The state of every channel, as of the last thing that happened to it."""
+
+    def __init__(self, channels: tuple[str, ...], health: Mapping[str, Health]) -> None:
+        self._health: dict[str, Health] = {name: health.get(name, Open()) for name in channels}
+        self._throttles: dict[str, Throttle] = {}
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the names of all channels."""
+        return tuple(self._health)
+
+    def health(self, channel: str) -> Health:
+        """Return how a channel is."""
+        return self._health[channel]
+
+    def set_health(self, channel: str, health: Health) -> None:
+        """Note how a channel is now."""
+        self._health[channel] = health
+
+    def throttle(self, channel: str, throttle: Throttle | None) -> None:
+        """Note that a limit has no room, or has again."""
+        if throttle is None:
+            self._throttles.pop(channel, None)
+        else:
+            self._throttles[channel] = throttle
+
+    def throttled(self, channel: str, now: datetime) -> Throttle | None:
+        """Return the limit that a channel is waiting for."""
+        throttle = self._throttles.get(channel)
+        return throttle if throttle is not None and throttle.until > now else None
+
+    def closed(self, now: datetime) -> dict[str, datetime]:
+        """Return what mail with a choice should avoid, and until when.
+
+        That is what is paused or stopped, and what is throttled for longer than PATIENCE.
+        """
+        closed: dict[str, datetime] = {}
+        for name, health in self._health.items():
+            match health:
+                case Paused(until=until) if until > now:
+                    closed[name] = until
+                case Stopped():
+                    closed[name] = now + _FOR_EVER
+                case _:
+                    throttle = self._throttles.get(name)
+                    if throttle is not None and throttle.until > now + PATIENCE:
+                        closed[name] = throttle.until
+        return closed

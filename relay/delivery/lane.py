@@ -1,0 +1,166 @@
+"""One channel's queue at work: claims as much as it may, keeps quiet when it must."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from relay.delivery.board import Board, Throttle
+from relay.delivery.worker import Worker
+from relay.observe import events
+from relay.observe.journal import Journal
+from relay.policy.health import Open, Paused, Stopped
+from relay.policy.route import first_channel
+from relay.queue.rows import Claim, Lease
+from relay.queue.store import Room, Store, StoreError
+
+_LEASE_FOR = timedelta(hours=2)  # longer than any transaction may last
+_LOOK_AGAIN = timedelta(seconds=30)  # at the latest: the clock may have been stepped
+_TROUBLE_WAIT = timedelta(seconds=1)
+_DIVERT_AT_ONCE = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """Runs one channel until it is told to drain."""
+
+    name: str
+    worker: Worker
+    store: Store
+    board: Board
+    journal: Journal
+    clock: Callable[[], datetime]
+    connections: int
+    max_recipients: int  # of one transaction
+    changed: Callable[[str], None]
+    in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _draining: bool = False
+
+    def wake(self) -> None:
+        """Look again: there is mail, room, or another state."""
+        self._news.set()
+
+    async def run(self, group: asyncio.TaskGroup) -> None:
+        """Claim and send until drained; a failing queue is waited for."""
+        while not self._draining:
+            self._news.clear()
+            try:
+                look_at = await self._turn(group)
+            except StoreError as error:
+                self.journal.record(events.StoreTrouble(detail=str(error)))
+                look_at = self.clock() + _TROUBLE_WAIT
+            await self._sleep_until(look_at)
+
+    async def drain(self) -> None:
+        """Take no more; return when what is being sent is settled."""
+        self._draining = True
+        self.wake()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _turn(self, group: asyncio.TaskGroup) -> datetime | None:
+        """Start what may be started; return when to look again, None for not before news."""
+        now = self.clock()
+        if self.name in self.board.closed(now):
+            await self._divert(now)
+        room = self._room(now)
+        if isinstance(room, datetime):
+            return room
+        if room == 0:
+            return None
+        claim = await self.store.claim(
+            self.name,
+            Room(leases=room, recipients=self.max_recipients, lease_for=_LEASE_FOR),
+            now,
+        )
+        for lease in claim.leases:
+            self._start(group, lease)
+        return self._after(claim, room, now)
+
+    def _room(self, now: datetime) -> int | datetime:
+        """Return how many leases may be taken, or when to ask again.
+
+        Twice the connections are in hand, so that none is idle while what it sent is written
+        down. A channel that comes back from a pause is probed with one message.
+        """
+        match self.board.health(self.name):
+            case Stopped():
+                return 0
+            case Paused(until=until):
+                if until > now:
+                    return until
+                return 0 if self._tasks else 1
+            case Open():
+                return max(0, 2 * self.connections - len(self._tasks))
+
+    def _after(self, claim: Claim, room: int, now: datetime) -> datetime | None:
+        """Note a limit without room; return when to look again."""
+        if claim.throttled is None or claim.next_at is None:
+            self.board.throttle(self.name, None)
+            if isinstance(self.board.health(self.name), Paused) and claim.leases:
+                return None  # the probe's answer is news
+            return now if len(claim.leases) == room else claim.next_at
+        known = self.board.throttled(self.name, now)
+        self.board.throttle(self.name, Throttle(claim.throttled, claim.next_at))
+        if known is None or known.limit != claim.throttled:
+            self.journal.record(
+                events.ChannelThrottled(
+                    channel=self.name, limit=claim.throttled.name, until=claim.next_at
+                )
+            )
+            if self.name in self.board.closed(now):
+                self.wake()  # the next turn lets go what has another way
+        return claim.next_at
+
+    def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
+        self.in_flight.add(lease.message_id)
+        task = group.create_task(self._work(lease), name=f"send {lease.queue_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, lease: Lease) -> None:
+        """The edge of a task: a mistake of ours is told; the lease runs out and is tried again."""
+        try:
+            await self.worker.step(lease)
+        except Exception as error:
+            self.journal.record(
+                events.Crashed(where=f"sending {lease.queue_id}", detail=repr(error))
+            )
+        finally:
+            self.in_flight.discard(lease.message_id)
+            asyncio.get_running_loop().call_soon(self.wake)
+
+    async def _divert(self, now: datetime) -> None:
+        """Let what has another channel in its plan go by it, now that this one is closed."""
+        closed = self.board.closed(now)
+        while True:
+            waiting = await self.store.waiting(
+                self.name, only_alternatives=True, limit=_DIVERT_AT_ONCE
+            )
+            moves = {
+                item.id: channel
+                for item in waiting
+                if (channel := first_channel(item.plan.channels, closed)) != self.name
+            }
+            if not moves:
+                return
+            await self.store.move(moves)
+            for channel in set(moves.values()):
+                self.changed(channel)
+            if len(waiting) < _DIVERT_AT_ONCE:
+                return
+
+    async def _sleep_until(self, look_at: datetime | None) -> None:
+        wait = _LOOK_AGAIN if look_at is None else min(look_at - self.clock(), _LOOK_AGAIN)
+        if wait <= timedelta():
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(wait.total_seconds()):
+                await self._news.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,159 @@
+"""What has to happen by itself: lost leases, notices of delay, giving up, forgetting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from relay.delivery.board import Board
+from relay.delivery.reports import About, Reporter
+from relay.mail.dsn import Action, Failure, header_of
+from relay.mail.message import encode_id
+from relay.mail.reply import Reply, make_reply
+from relay.observe import events
+from relay.observe.journal import Journal
+from relay.policy.accounting import State
+from relay.policy.health import Paused, Stopped
+from relay.policy.retry import Schedule
+from relay.queue.rows import Waiting
+from relay.queue.store import Retention, Store, StoreError
+
+_EVERY = timedelta(seconds=20)
+_AT_ONCE = 500
+_STEP = timedelta(seconds=30)  # of the wall clock against the monotonic one
+_HEADER_BYTES = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Looks after the queue until it is cancelled."""
+
+    store: Store
+    board: Board
+    schedule: Schedule
+    retention: Retention
+    reporter: Reporter
+    journal: Journal
+    clock: Callable[[], datetime]
+    in_flight: Callable[[], frozenset[int]]
+    changed: Callable[[str], None]
+
+    async def run(self) -> None:
+        """Sweep again and again; a failing queue is waited for."""
+        while True:
+            wall, steady = self.clock(), asyncio.get_running_loop().time()
+            try:
+                await self.once()
+            except StoreError as error:
+                self.journal.record(events.StoreTrouble(detail=str(error)))
+            await asyncio.sleep(_EVERY.total_seconds())
+            passed = timedelta(seconds=asyncio.get_running_loop().time() - steady)
+            if self.clock() < wall + passed - _STEP:
+                await self._after_step_back()
+
+    async def once(self) -> None:
+        """Do everything that is due."""
+        now = self.clock()
+        lost = await self.store.take_back(self.in_flight(), now)
+        expired = await self._hold_expired(now)
+        notices = await self._notice(now)
+        purged = await self.store.purge(self.retention, now)
+        if lost or expired or notices or purged:
+            self.journal.record(events.Swept(expired=expired, purged=purged, notices=notices))
+
+    async def _after_step_back(self) -> None:
+        """The clock was stepped back: nothing waits longer than its wait from now."""
+        longest = max(*self.schedule.waits, self.schedule.in_doubt_wait)
+        try:
+            await self.store.clamp(self.clock() + longest)
+        except StoreError as error:
+            self.journal.record(events.StoreTrouble(detail=str(error)))
+        for channel in self.board.channels:
+            self.changed(channel)
+
+    async def _hold_expired(self, now: datetime) -> int:
+        """Hold for a person what grew too old on a channel that does not work.
+
+        It is not failed: the fault is not its own. What is tried in vain on a channel that works
+        is given up by its own attempts (`settle`).
+        """
+        old = await self.store.expired(now - self.schedule.give_up_after, _AT_ONCE)
+        stuck = [
+            item.id for item in old if isinstance(self.board.health(item.channel), Paused | Stopped)
+        ]
+        if stuck:
+            days = self.schedule.give_up_after / timedelta(days=1)
+            why = f"its channel did not work for {days:g} days; release it when it does"
+            await self.store.give_up(stuck, State.HELD, why, (), now)
+        return len(stuck)
+
+    async def _notice(self, now: datetime) -> int:
+        """Tell senders of what waits for long, once a recipient; return how many notices."""
+        after = self.schedule.delay_notice_after
+        if after is None:
+            return 0
+        late = await self.store.overdue(now - after, _AT_ONCE)
+        notices = 0
+        for message_id, group in groupby(
+            sorted(late, key=lambda item: item.message_id), key=lambda item: item.message_id
+        ):
+            items = list(group)
+            head = await self.store.content_head(message_id, _HEADER_BYTES)
+            about = About(
+                queue_id=encode_id(message_id),
+                reverse_path=items[0].reverse_path or "",
+                subject=items[0].subject,
+                received_at=items[0].received_at,
+                header=header_of(head),
+            )
+            until = items[0].received_at + self.schedule.give_up_after
+            reports = self.reporter.write(
+                Action.DELAYED, about, [self._delay(item, now) for item in items], until, now
+            )
+            await self.store.notice([item.id for item in items], reports)
+            notices += len(reports)
+            for report in reports:
+                self._tell(report.message.queue_id, about.queue_id, items)
+                self.changed(report.channels[0])
+        return notices
+
+    def _delay(self, item: Waiting, now: datetime) -> Failure:
+        """Return why a recipient waits, in the words of the last reply or of its channel."""
+        cause = ""
+        match self.board.health(item.channel):
+            case Paused(cause=cause):
+                pass
+            case Stopped():
+                cause = "The channel that it goes by was stopped by hand."
+            case _:
+                throttle = self.board.throttled(item.channel, now)
+                if throttle is not None:
+                    cause = f"It waits for the sending limit of {throttle.limit.name}."
+        return Failure(
+            forward_path=item.forward_path,
+            reply=_last_reply(item.why),
+            cause=cause,
+            upstream="",
+            attempted_at=now,
+        )
+
+    def _tell(self, report: str, about: str, items: Iterable[Waiting]) -> None:
+        self.journal.record(
+            events.Reported(
+                queue_id=report,
+                about=about,
+                action=Action.DELAYED,
+                recipients=sum(1 for _ in items),
+            )
+        )
+
+
+def _last_reply(why: str) -> Reply:
+    """Return the reply that the queue keeps as text, or the one for what was never tried."""
+    code, _, text = why.partition(" ")
+    if code.isascii() and code.isdigit() and len(code) == 3:
+        return make_reply(int(code), text)
+    return Reply(451, "4.4.7", why or "not yet tried")

@@ -1,0 +1,213 @@
+"""One attempt: send, judge, settle. Read `step` and you know the way out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.channels.channel import Channel, Parcel
+from relay.delivery.board import Board
+from relay.delivery.reports import About, Reporter, header_of
+from relay.mail.attempt import Attempt, Refused
+from relay.mail.dsn import Action, Failure
+from relay.observe import events
+from relay.observe.events import Result
+from relay.observe.journal import Journal
+from relay.policy.health import Health, Open, Paused, after_fault
+from relay.policy.judgement import Judgement
+from relay.policy.retry import Schedule
+from relay.policy.settle import Circumstances, Copy, channel_fault, settle
+from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
+from relay.queue.rows import Lease
+from relay.queue.store import Entry, Store, StoreError
+
+_SETTLE_AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Sends leases of one channel; many `step` run at once."""
+
+    channel: Channel
+    store: Store
+    judge: Callable[[Refused], Judgement]
+    board: Board
+    schedule: Schedule
+    reporter: Reporter
+    journal: Journal
+    clock: Callable[[], datetime]
+    changed: Callable[[str], None]  # a channel's state, or mail for it
+
+    async def step(self, lease: Lease) -> None:
+        """Send a lease and write down what came of it."""
+        attempt = await self.channel.send(_parcel(lease))
+        judgements = tuple(
+            self.judge(outcome) if isinstance(outcome, Refused) else None
+            for outcome in attempt.outcomes
+        )
+        health = self._health_after(attempt, judgements)
+        settlement = settle(attempt, _copies(lease), judgements, self._circumstances(lease))
+        reports = self._reports(lease, attempt, settlement)
+        await self._write(lease, attempt, settlement, health, reports)
+        self._tell(lease, attempt, settlement, reports)
+
+    def _health_after(
+        self, attempt: Attempt, judgements: tuple[Judgement | None, ...]
+    ) -> Health | None:
+        """Note what the attempt says of the channel; return its new state, None if it has none.
+
+        An attempt that began before the pause says nothing new.
+        """
+        name = self.channel.name
+        before = self.board.health(name)
+        if isinstance(before, Paused) and attempt.started_at < before.since:
+            return None
+        fault = channel_fault(attempt, judgements)
+        if fault is not None:
+            judgement, reply = fault
+            after = after_fault(before, judgement, str(reply), self.clock())
+        elif isinstance(before, Paused):
+            after = Open()
+        else:
+            return None
+        self.board.set_health(name, after)
+        if isinstance(after, Paused):
+            self.journal.record(
+                events.ChannelPaused(
+                    channel=name,
+                    category=after.category,
+                    cause=after.cause,
+                    fix=after.fix,
+                    reply=after.reply,
+                    until=after.until,
+                )
+            )
+        elif isinstance(after, Open):
+            self.journal.record(events.ChannelResumed(channel=name, why="a message went through"))
+        self.changed(name)
+        return after
+
+    def _circumstances(self, lease: Lease) -> Circumstances:
+        now = self.clock()
+        return Circumstances(
+            schedule=self.schedule,
+            received_at=lease.received_at,
+            closed=self.board.closed(now),
+            now=now,
+        )
+
+    def _reports(self, lease: Lease, attempt: Attempt, settlement: Settlement) -> tuple[Entry, ...]:
+        """Return the report on what failed; there is none about mail without a reverse-path."""
+        if lease.reverse_path is None:
+            return ()
+        failures = [
+            Failure(
+                forward_path=target.forward_path,
+                reply=disposition.reply,
+                cause=judgement.cause if judgement else "",
+                upstream=attempt.upstream,
+                attempted_at=attempt.ended_at,
+            )
+            for target, disposition, judgement in zip(
+                lease.targets, settlement.dispositions, settlement.judgements, strict=True
+            )
+            if isinstance(disposition, Dead)
+        ]
+        if not failures:
+            return ()
+        about = About(
+            queue_id=lease.queue_id,
+            reverse_path=lease.reverse_path,
+            subject=lease.subject,
+            received_at=lease.received_at,
+            header=header_of(lease.content),
+        )
+        return self.reporter.write(Action.FAILED, about, failures, None, self.clock())
+
+    async def _write(
+        self,
+        lease: Lease,
+        attempt: Attempt,
+        settlement: Settlement,
+        health: Health | None,
+        reports: tuple[Entry, ...],
+    ) -> None:
+        """Settle, again and again while the queue cannot be written: the upstream has spoken."""
+        while True:
+            try:
+                await self.store.settle(lease, attempt, settlement, health, reports)
+            except StoreError as error:
+                self.journal.record(events.StoreTrouble(detail=str(error)))
+                await asyncio.sleep(_SETTLE_AGAIN_SECONDS)
+            else:
+                return
+
+    def _tell(
+        self, lease: Lease, attempt: Attempt, settlement: Settlement, reports: tuple[Entry, ...]
+    ) -> None:
+        seconds = (attempt.ended_at - attempt.started_at).total_seconds()
+        for target, disposition, judgement in zip(
+            lease.targets, settlement.dispositions, settlement.judgements, strict=True
+        ):
+            result, reply, due_at = _result(disposition, lease.channel)
+            self.journal.record(
+                events.Attempted(
+                    queue_id=lease.queue_id,
+                    channel=lease.channel,
+                    upstream=attempt.upstream,
+                    kind=lease.kind,
+                    forward_path=target.forward_path,
+                    result=result,
+                    reply=reply,
+                    entry=judgement.entry if judgement else None,
+                    attempts=target.attempts,
+                    seconds=seconds,
+                    due_at=due_at,
+                )
+            )
+            if isinstance(disposition, Later):
+                self.changed(disposition.channel)
+        for report in reports:
+            self.journal.record(
+                events.Reported(
+                    queue_id=report.message.queue_id,
+                    about=lease.queue_id,
+                    action=Action.FAILED,
+                    recipients=sum(isinstance(d, Dead) for d in settlement.dispositions),
+                )
+            )
+            self.changed(report.channels[0])
+
+
+def _parcel(lease: Lease) -> Parcel:
+    return Parcel(
+        queue_id=lease.queue_id,
+        reverse_path=lease.reverse_path,
+        forward_paths=tuple(target.forward_path for target in lease.targets),
+        content=lease.content,
+        body_8bit=lease.body_8bit,
+        smtputf8=lease.smtputf8,
+    )
+
+
+def _copies(lease: Lease) -> tuple[Copy, ...]:
+    return tuple(
+        Copy(attempts=target.attempts, doubts=target.doubts, channels=target.plan.channels)
+        for target in lease.targets
+    )
+
+
+def _result(disposition: Disposition, channel: str) -> tuple[Result, str, datetime | None]:
+    match disposition:
+        case Done(reply):
+            return Result.SENT, str(reply), None
+        case Later(due_at, by, reply):
+            return (Result.DEFERRED if by == channel else Result.DIVERTED), str(reply), due_at
+        case Doubt(due_at, reply):
+            return Result.IN_DOUBT, str(reply), due_at
+        case Held(why):
+            return Result.HELD, why, None
+        case Dead(reply):
+            return Result.FAILED, str(reply), None

@@ -1,0 +1,141 @@
+"""The way in: inspect, classify, route, put. Read `accept` and you know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.inspect.inspector import Inspector
+from relay.mail.message import Message
+from relay.mail.reply import Reply
+from relay.observe import events
+from relay.observe.events import RefusalReason
+from relay.observe.journal import Journal
+from relay.policy.classify import ClassifyRules, classify
+from relay.policy.evidence import Evidence
+from relay.policy.kinds import Verdict
+from relay.policy.plan import Plan, Refusal
+from relay.policy.route import RouteRules, first_channel, route, safe_reply_text
+from relay.policy.rules import MailFacts
+from relay.queue.store import Entry, Store, StoreError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reception:
+    """Takes messages for the queue; many `accept` run at once."""
+
+    inspector: Inspector
+    classify_rules: ClassifyRules
+    route_rules: RouteRules
+    store: Store
+    journal: Journal
+    clock: Callable[[], datetime]
+    ids: Callable[[], int]
+    closed: Callable[[datetime], Mapping[str, datetime]]  # channels to avoid, until when
+    changed: Callable[[str], None]  # there is mail for a channel
+    rehearsal: bool
+
+    def new_id(self) -> int:
+        """Return a number that no other message has."""
+        return self.ids()
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self.clock()
+
+    async def accept(self, message: Message) -> Reply:
+        """Return 250 once the message is durable, 4yz when it cannot be kept, 550 by a rule."""
+        began_at = self.clock()
+        evidence = await self.inspector.inspect(message.envelope, message.origin, message.content)
+        verdict = classify(evidence, self.classify_rules)
+        plans = self._plan(message, evidence, verdict)
+        if isinstance(plans, Refusal):
+            return self._refuse(message, plans)
+        closed = self.closed(began_at)
+        channels = tuple(first_channel(plan.channels, closed) for plan in plans)
+        try:
+            await self.store.put(
+                Entry(
+                    message=message,
+                    subject=evidence.subject,
+                    verdict=verdict,
+                    plans=plans,
+                    channels=channels,
+                )
+            )
+        except StoreError as error:
+            self.journal.record(events.StoreTrouble(detail=str(error)))
+            return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
+        return self._accepted(message, evidence, verdict, channels, began_at)
+
+    def _plan(
+        self, message: Message, evidence: Evidence, verdict: Verdict
+    ) -> tuple[Plan, ...] | Refusal:
+        """Return a plan for each forward-path; one refusal refuses the message."""
+        header = {
+            name: (evidence.headers[name],)
+            for name in self.route_rules.header_names
+            if name in evidence.headers
+        }
+        plans = []
+        for forward_path in message.envelope.forward_paths:
+            facts = MailFacts(
+                kind=verdict.kind,
+                reverse_path=message.envelope.reverse_path,
+                forward_path=forward_path,
+                header=header,
+                application=message.origin.application,
+                listener=message.origin.listener,
+                size_bytes=message.size_bytes,
+            )
+            plan = route(verdict, facts, self.route_rules)
+            if isinstance(plan, Refusal):
+                return plan
+            plans.append(plan)
+        return tuple(plans)
+
+    def _refuse(self, message: Message, refusal: Refusal) -> Reply:
+        self.journal.record(
+            events.Refused(
+                listener=message.origin.listener,
+                client=message.origin.client,
+                reason=RefusalReason.RULE,
+                detail=f"{refusal.rule}: {refusal.text}",
+            )
+        )
+        return Reply(550, "5.7.1", safe_reply_text(refusal.text))
+
+    def _accepted(
+        self,
+        message: Message,
+        evidence: Evidence,
+        verdict: Verdict,
+        channels: tuple[str, ...],
+        began_at: datetime,
+    ) -> Reply:
+        first = tuple(dict.fromkeys(channels))
+        for problem in evidence.problems:
+            self.journal.record(events.InspectionFailed(queue_id=message.queue_id, detail=problem))
+        self.journal.record(
+            events.Accepted(
+                queue_id=message.queue_id,
+                listener=message.origin.listener,
+                application=message.origin.application,
+                client=message.origin.client,
+                reverse_path=message.envelope.reverse_path,
+                recipients=len(channels),
+                size_bytes=message.size_bytes,
+                kind=verdict.kind,
+                certainty=verdict.certainty,
+                channels=first,
+                seconds=(self.clock() - began_at).total_seconds(),
+            )
+        )
+        for channel in first:
+            self.changed(channel)
+        # RFC 5321 §4.2 allows ASCII only, RFC 6531 §3.7.4.2 more once the client declared it
+        arrow = "→" if message.envelope.smtputf8 else "->"
+        note = ", rehearsal: nothing leaves this machine" if self.rehearsal else ""
+        decided = f"{verdict.kind} {arrow} {', '.join(first)}{note}"
+        return Reply(250, "2.0.0", f"queued as {message.queue_id} ({decided})")
