@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,9 +24,15 @@ class Throttle:
 class Board:
     """The state of every channel, as of the last thing that happened to it."""
 
-    def __init__(self, channels: tuple[str, ...], health: Mapping[str, Health]) -> None:
-        self._health: dict[str, Health] = {name: health.get(name, Open()) for name in channels}
+    def __init__(self, health: Mapping[str, Health]) -> None:
+        """Start with what is remembered of earlier runs."""
+        self._health = dict(health)
         self._throttles: dict[str, Throttle] = {}
+
+    def set_channels(self, channels: Iterable[str]) -> None:
+        """Say which channels there are; a new one is open, one that is gone is forgotten."""
+        self._health = {name: self._health.get(name, Open()) for name in channels}
+        self._throttles.clear()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -34,12 +40,17 @@ class Board:
         return tuple(self._health)
 
     def health(self, channel: str) -> Health:
-        """Return how a channel is."""
-        return self._health[channel]
+        """Return how a channel is; open for one that is gone."""
+        return self._health.get(channel, Open())
 
     def set_health(self, channel: str, health: Health) -> None:
-        """Note how a channel is now."""
-        self._health[channel] = health
+        """Note how a channel is now; nothing for one that is gone."""
+        if channel in self._health:
+            self._health[channel] = health
+
+    def is_paused(self, channel: str) -> bool:
+        """Return whether a fault or a person keeps it from sending freely."""
+        return not isinstance(self.health(channel), Open)
 
     def throttle(self, channel: str, throttle: Throttle | None) -> None:
         """Note that a limit has no room, or has again."""

@@ -62,6 +62,11 @@ class Lane:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    def abandon(self) -> None:
+        """Break off what is still being sent: its lease is found at the next start."""
+        for task in self._tasks:
+            task.cancel()
+
     async def _turn(self, group: asyncio.TaskGroup) -> datetime | None:
         """Start what may be started; return when to look again, None for not before news."""
         now = self.clock()

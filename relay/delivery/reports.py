@@ -41,6 +41,7 @@ class Reporter:
 
     hostname: str
     sender: str  # address in From
+    sender_name: str
     new_id: Callable[[], int]
     plan: Callable[[Verdict, MailFacts], Plan | None]  # None: the owner wants none
     closed: Callable[[datetime], Mapping[str, datetime]]
@@ -60,6 +61,7 @@ class Reporter:
             number=encode_id(number),
             reporter=self.hostname,
             sender=self.sender,
+            sender_name=self.sender_name,
             to=about.reverse_path,
             about=about.queue_id,
             subject=about.subject,

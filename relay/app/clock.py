@@ -1,0 +1,30 @@
+"""The only clock, and the numbers that depend on it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from relay.mail.message import message_id
+
+_RANDOM_BITS = 20
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class Ids:
+    """Queue ids: none twice in a run, and practically none twice in two runs."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._last = 0
+
+    def __call__(self) -> int:
+        """Return a new one, larger than all before it."""
+        number = message_id(self._clock(), secrets.randbits(_RANDOM_BITS))
+        self._last = max(number, self._last + 1)
+        return self._last

@@ -1,0 +1,245 @@
+"""What one reading of the settings amounts to: channels, lanes, the way in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from relay.channels.channel import Channel
+from relay.channels.folder import FolderChannel
+from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.channels.sendmail import SendmailChannel
+from relay.channels.smtp import SmtpChannel
+from relay.delivery.board import Board
+from relay.delivery.lane import Lane
+from relay.delivery.reports import Reporter
+from relay.delivery.sweep import Sweep
+from relay.delivery.worker import Worker
+from relay.inspect.inspector import Inspector
+from relay.listener.reception import Reception
+from relay.mail.attempt import Refused
+from relay.mail.header import fields
+from relay.observe.journal import Journal
+from relay.policy.classify import ClassifyRules
+from relay.policy.judgement import Judgement
+from relay.policy.kinds import Reason, Verdict
+from relay.policy.plan import Plan, Refusal
+from relay.policy.route import RouteRules, route
+from relay.policy.rules import MailFacts
+from relay.providers.detect import Providers
+from relay.providers.replies import ReplyDictionary
+from relay.queue.rows import Waiting
+from relay.queue.sqlite import SqliteStore
+from relay.queue.store import Retention
+from relay.settings.values import ChannelSettings, Settings
+
+_CHARGES_KEPT = timedelta(days=32)  # at least; limits added later count what was sent before
+_HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What outlives a change of the settings."""
+
+    store: SqliteStore
+    board: Board
+    journal: Journal
+    clock: Callable[[], datetime]
+    ids: Callable[[], int]
+    inspector: Inspector
+    classify_rules: ClassifyRules
+    replies: ReplyDictionary
+    providers: Providers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """Everything that is made from the settings."""
+
+    settings: Settings
+    channels: Mapping[str, Channel]
+    lanes: Mapping[str, Lane]
+    sweep: Sweep
+    reception: Reception
+    route_rules: RouteRules
+    changed: Callable[[str], None]  # wakes a channel's lane, and those whose mail may now take it
+
+    def plan_again(self, item: Waiting, head: Callable[[int], bytes]) -> Plan | None:
+        """Return the plan of what waits under these settings, None if a rule refuses it now."""
+        plan = route(_remembered(item), _facts(item, head, self.route_rules), self.route_rules)
+        return None if isinstance(plan, Refusal) else plan
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what changes when, and only when, mail may be routed differently."""
+        return hashlib.sha256(repr(self.route_rules).encode()).hexdigest()
+
+
+def build(settings: Settings, base: Foundation) -> Graph:
+    """Return the graph for `settings`; nothing of it runs yet. Raises OSError."""
+    channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
+    board = base.board
+    board.set_channels(channels)
+    lanes: dict[str, Lane] = {}
+    wake = partial(_changed, lanes, board)
+    rules = RouteRules(
+        only_use_for_direct_emails=settings.routing.only_use_for_direct_emails,
+        rules=settings.routing.rules,
+        channels=tuple(channels),
+    )
+    reporter = Reporter(
+        hostname=settings.hostname,
+        sender=settings.reports.address,
+        sender_name=settings.reports.name,
+        new_id=base.ids,
+        plan=partial(_plan, rules),
+        closed=board.closed,
+    )
+    for name, channel in channels.items():
+        lanes[name] = _lane(settings, base, channel, board, reporter, wake)
+    return Graph(
+        settings=settings,
+        channels=channels,
+        lanes=lanes,
+        sweep=_sweep(settings, base, board, lanes, reporter, wake),
+        reception=Reception(
+            inspector=base.inspector,
+            classify_rules=base.classify_rules,
+            route_rules=rules,
+            store=base.store,
+            journal=base.journal,
+            clock=base.clock,
+            ids=base.ids,
+            closed=board.closed,
+            changed=wake,
+            rehearsal=settings.rehearsal,
+        ),
+        route_rules=rules,
+        changed=wake,
+    )
+
+
+def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
+    """Wake a channel's lane; those that are paused look whether their mail may take it."""
+    for name, lane in lanes.items():
+        if name == channel or board.is_paused(name):
+            lane.wake()
+
+
+def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channel:
+    match settings.options:
+        case SmtpOptions() as options:
+            return SmtpChannel(settings.name, options, now=clock)
+        case SendmailOptions() as options:
+            return SendmailChannel(settings.name, options, now=clock)
+        case FolderOptions() as options:
+            Path(options.path).mkdir(mode=0o700, parents=True, exist_ok=True)
+            return FolderChannel(settings.name, options, now=clock)
+
+
+def _lane(
+    settings: Settings,
+    base: Foundation,
+    channel: Channel,
+    board: Board,
+    reporter: Reporter,
+    wake: Callable[[str], None],
+) -> Lane:
+    mine = settings.channels[channel.name]
+    return Lane(
+        name=channel.name,
+        worker=Worker(
+            channel=channel,
+            store=base.store,
+            judge=_judge(mine, base),
+            board=board,
+            schedule=settings.retry,
+            reporter=reporter,
+            journal=base.journal,
+            clock=base.clock,
+            changed=wake,
+        ),
+        store=base.store,
+        board=board,
+        journal=base.journal,
+        clock=base.clock,
+        connections=mine.connections,
+        max_recipients=mine.max_recipients,
+        changed=wake,
+    )
+
+
+def _sweep(
+    settings: Settings,
+    base: Foundation,
+    board: Board,
+    lanes: Mapping[str, Lane],
+    reporter: Reporter,
+    wake: Callable[[str], None],
+) -> Sweep:
+    windows = [limit.per for channel in settings.channels.values() for limit in channel.limits]
+    return Sweep(
+        store=base.store,
+        board=board,
+        schedule=settings.retry,
+        retention=Retention(
+            rows=settings.history.keep,
+            content=settings.history.keep_content,
+            charges=max([_CHARGES_KEPT, *windows]),
+        ),
+        reporter=reporter,
+        journal=base.journal,
+        clock=base.clock,
+        in_flight=lambda: frozenset().union(*(lane.in_flight for lane in lanes.values())),
+        changed=wake,
+    )
+
+
+def _judge(settings: ChannelSettings, base: Foundation) -> Callable[[Refused], Judgement]:
+    """Return the dictionary as it applies to one channel, whose provider may be known."""
+    options = settings.options
+    if not isinstance(options, SmtpOptions):
+        return partial(base.replies.judge, provider=settings.provider)
+    return partial(
+        base.replies.judge,
+        provider=settings.provider or base.providers.by_host(options.host),
+        host=options.host,
+        port=options.port,
+        security=options.security,
+    )
+
+
+def _plan(rules: RouteRules, verdict: Verdict, facts: MailFacts) -> Plan | None:
+    plan = route(verdict, facts, rules)
+    return None if isinstance(plan, Refusal) else plan
+
+
+def _remembered(item: Waiting) -> Verdict:
+    """Return the verdict of a message in the queue, as far as routing asks for it."""
+    return Verdict(
+        kind=item.kind,
+        certainty=1.0,
+        reasons=(Reason("queue", "as it was classified on arrival"),),
+        unsure=item.unsure,
+    )
+
+
+def _facts(item: Waiting, head: Callable[[int], bytes], rules: RouteRules) -> MailFacts:
+    header: dict[str, list[str]] = {}
+    if names := rules.header_names:
+        for field in fields(head(_HEAD_BYTES)):
+            if field.name in names:
+                header.setdefault(field.name, []).append(field.value)
+    return MailFacts(
+        kind=item.kind,
+        reverse_path=item.reverse_path,
+        forward_path=item.forward_path,
+        header=header,
+        application=item.application,
+        listener=item.listener,
+        size_bytes=item.size_bytes,
+    )
