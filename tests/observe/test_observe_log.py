@@ -94,9 +94,12 @@ def test_what_a_loop_left_behind_is_written_by_the_next_one() -> None:
 def test_threads_lose_nothing() -> None:
     stream = io.BytesIO()
     log = Log(Writer(stream))
-    threads = [
-        threading.Thread(target=lambda: [log(ACCEPTED) for _ in range(200)]) for _ in range(4)
-    ]
+
+    def tell() -> None:
+        for _ in range(200):
+            log(ACCEPTED)
+
+    threads = [threading.Thread(target=tell) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse, control_of
+from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse, control_of, serving
 
+from relay.observe.events import Crashed, Event
 from relay.policy.accounting import State
 from relay.policy.kinds import Kind
 from relay.queue.store import Selection
 from relay.web.client import ControlClient, ControlError, NotRunning
+from relay.web.control import control_app
+from relay.web.server import UnixSocket
 
 
 def talk(house: SmallHouse, folder: Path, say: Callable[[ControlClient], Any]) -> Any:
@@ -265,3 +268,22 @@ def test_a_relay_that_breaks_off_is_an_error_in_words(tmp_path: Path) -> None:
         await server.wait_closed()
 
     asyncio.run(run())
+
+
+def test_a_mistake_in_the_house_is_told_and_its_details_are_not_sent(tmp_path: Path) -> None:
+    class BrokenHouse(SmallHouse):
+        async def reload(self) -> str:
+            raise ZeroDivisionError("secret details")
+
+    events: list[Event] = []
+
+    async def run() -> None:
+        path = tmp_path / "control.sock"
+        async with serving(control_app(BrokenHouse()), UnixSocket(path), events):
+            with pytest.raises(ControlError, match=r"^relay made a mistake\. The log has"):
+                await asyncio.to_thread(ControlClient(path).reload)
+
+    asyncio.run(run())
+    (event,) = events
+    assert isinstance(event, Crashed)
+    assert "ZeroDivisionError: secret details" in event.detail
