@@ -99,7 +99,7 @@ class Connection(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the client in, or not."""
         listener = self._listener
-        self.transport = cast(asyncio.Transport, transport)  # that of uvloop is no subclass
+        self.transport = cast("asyncio.Transport", transport)  # that of uvloop is no subclass
         self._client = _address_of(transport.get_extra_info("peername"))
         self._session = Session(
             listener.options,
