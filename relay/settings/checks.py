@@ -46,19 +46,13 @@ def check(file: File, document: Document) -> Iterator[Found]:
         yield from _channel(channel, name)
     addresses = {listener.address[0] for listener in file.listeners}
     logins = {app.login for listener in file.listeners for app in listener.applications}
-    # a rule is blamed for a name only if all that could bear it could be read
-    complete = len(file.listeners) == _written_listeners(document, file)
     for rule in file.routing.rules:
         yield from _rule(rule, names)
-        if complete:
+        if file.knows("listeners"):
             yield from _known(rule.when, "listener", rule.when.listener, addresses)
+        if file.knows("listeners") and all(it.knows("applications") for it in file.listeners):
             yield from _known(rule.when, "application", rule.when.application, logins)
     yield from _retry(file.retry)
-
-
-def _written_listeners(document: Document, file: File) -> int:
-    written = document.root.get("listeners")
-    return len(written) if isinstance(written, list) else len(file.listeners)
 
 
 def _channel_names(names: Collection[str]) -> Iterator[Found]:
@@ -84,14 +78,15 @@ def _addresses(file: File) -> Iterator[Found]:
 def _listener(listener: Listener) -> Iterator[Found]:
     text, endpoint = listener.address
     is_protected = listener.auth is Auth.REQUIRED or listener.networks
-    if not endpoint.ip.is_loopback and not is_protected:
+    is_known = listener.knows("auth", "networks")
+    if is_known and not endpoint.ip.is_loopback and not is_protected:
         message = "expected `auth: required` or `networks` beside an address that is not loopback"
         yield listener.at("address"), f"{message}, got {text} open to all"
-    if listener.auth is not Auth.REQUIRED:
+    if listener.knows("auth") and listener.auth is not Auth.REQUIRED:
         for index, network in enumerate(listener.networks):
             if _is_the_internet(network):
                 message = "expected a network of yours, or `auth: required` beside it"
-                yield listener.at("networks", index), f"{message}, got {network}"
+                yield listener.item("networks", index), f"{message}, got {network}"
     yield from _listener_auth(listener)
     yield from _listener_tls(listener)
 
@@ -102,9 +97,10 @@ def _is_the_internet(network: Network) -> bool:
 
 
 def _listener_auth(listener: Listener) -> Iterator[Found]:
-    if listener.auth is not Auth.OFF and not listener.applications:
+    is_known = listener.knows("auth", "applications")
+    if is_known and listener.auth is not Auth.OFF and not listener.applications:
         yield listener.at("auth"), f"expected applications beside `auth: {listener.auth}`, got none"
-    if listener.auth is Auth.OFF and listener.applications:
+    if is_known and listener.auth is Auth.OFF and listener.applications:
         message = "expected `auth: required` or `auth: optional` beside it, got off"
         yield listener.at("applications"), message
     seen = set()
@@ -118,6 +114,8 @@ def _listener_auth(listener: Listener) -> Iterator[Found]:
 def _listener_tls(listener: Listener) -> Iterator[Found]:
     files = {"certificate": listener.certificate, "key": listener.key}
     for key, path in files.items():
+        if not listener.knows("tls", key):
+            continue
         if listener.tls is Tls.NONE and path is not None:
             message = "expected `tls: starttls` or `tls: implicit` beside it, got none"
             yield listener.at(key), message
@@ -127,7 +125,7 @@ def _listener_tls(listener: Listener) -> Iterator[Found]:
 
 def _http(http: Http) -> Iterator[Found]:
     text, endpoint = http.address
-    if not endpoint.ip.is_loopback and not http.behind_proxy:
+    if not endpoint.ip.is_loopback and not http.behind_proxy and http.knows("behind_proxy"):
         message = (
             "expected loopback, or `behind_proxy: true` if a proxy encrypts and checks who comes"
         )
@@ -142,7 +140,7 @@ def _channel(channel: Channel, name: str) -> Iterator[Found]:
     yield from _exactly_one(channel, ("smtp", "sendmail", "folder"))
     if channel.smtp:
         yield from _smtp(channel.smtp)
-    if channel.sendmail:
+    if channel.sendmail and channel.sendmail.knows("command"):
         yield from _command(channel.sendmail.at("command"), channel.sendmail.command)
     seen = set()
     for limit in channel.limits:
@@ -166,21 +164,23 @@ def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
 
 
 def _smtp(smtp: Smtp) -> Iterator[Found]:
-    if smtp.username is not None and smtp.password is None:
-        yield smtp.at("username"), "expected a password beside it, got none"
-    if smtp.password is not None:
-        if smtp.username is None:
+    if smtp.knows("username", "password"):
+        if smtp.username is not None and smtp.password is None:
+            yield smtp.at("username"), "expected a password beside it, got none"
+        if smtp.password is not None and smtp.username is None:
             yield smtp.at("password"), "expected a username beside it, got none"
+    if smtp.password is not None:
         yield from _secret(smtp.password)
     if is_loopback(smtp.host):
         return
     if smtp.security is Security.NONE:
-        if smtp.username is not None and not smtp.allow_unencrypted_password:
+        is_allowed = smtp.allow_unencrypted_password or not smtp.knows("allow_unencrypted_password")
+        if smtp.username is not None and not is_allowed:
             message = (
                 "expected starttls or implicit, or `allow_unencrypted_password: true` beside it"
             )
             yield smtp.at("security"), f"{message}, got none with a password for {smtp.host}"
-    elif smtp.certificate_checks is CertificateChecks.OFF:
+    elif smtp.certificate_checks is CertificateChecks.OFF and smtp.knows("security"):
         message = f"expected on, or {CertificateChecks.OFF_ANYWHERE}"
         yield smtp.at("certificate_checks"), f"{message} as {smtp.host} is not loopback, got off"
 
@@ -189,15 +189,16 @@ def _rule(rule: Rule, channels: Collection[str]) -> Iterator[Found]:
     others = [key for key in ("via", "hold", "redirect") if getattr(rule, key) is not None]
     if rule.refuse is not None and others:
         yield rule.at("refuse"), f"expected it alone, got {', '.join(others)} beside it"
-    if rule.refuse is None and not others:
+    is_idle = rule.refuse is None and not others
+    if is_idle and rule.knows("via", "hold", "redirect", "refuse"):
         yield rule.at(), "expected via, hold, redirect or refuse, got none of them"
     if rule.via is not None:
-        if not rule.via:
+        if not rule.via and rule.knows("via"):
             yield rule.at("via"), "expected at least one channel, got an empty list"
         yield from _known(rule, "via", rule.via, channels)
         for index, name in enumerate(rule.via):
             if name in rule.via[:index]:
-                yield rule.at("via", index), f"expected once, got '{name}' again"
+                yield rule.item("via", index), f"expected once, got '{name}' again"
     when = rule.when
     if (
         when.larger_than is not None
@@ -211,10 +212,12 @@ def _known(part: Part, key: str, used: Iterable[str], known: Collection[str]) ->
     for index, name in enumerate(used):
         if name not in known:
             word = {"via": "channel"}.get(key, key)
-            yield part.at(key, index), f"unknown {word} '{name}': {did_you_mean(name, known)}"
+            yield part.item(key, index), f"unknown {word} '{name}': {did_you_mean(name, known)}"
 
 
 def _retry(retry: Retry) -> Iterator[Found]:
+    if not retry.knows("waits", "give_up_after"):
+        return
     if not retry.waits:
         yield retry.at("waits"), "expected at least one duration, got an empty list"
     elif retry.give_up_after <= retry.waits[0]:
@@ -224,6 +227,6 @@ def _retry(retry: Retry) -> Iterator[Found]:
 
 def _exactly_one(part: Part, keys: tuple[str, ...]) -> Iterator[Found]:
     given = [key for key in keys if getattr(part, key) is not None]
-    if len(given) != 1:
+    if part.knows(*keys) and len(given) != 1:
         got = " and ".join(given) or "none of them"
         yield part.at(), f"expected exactly one of {', '.join(keys)}, got {got}"

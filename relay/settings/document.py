@@ -38,14 +38,19 @@ for _name, _pattern, _first in _PLAIN:
     _Loader.add_implicit_resolver(f"{_TAG}{_name}", _pattern, _first)
 
 
-class Section(dict[str, Any]):
-    """A mapping of the file that knows its place in it."""
+ANY = "*"
+"""Stands for every key: an unknown one may be any, misspelt."""
 
-    __slots__ = ("place",)
+
+class Section(dict[str, Any]):
+    """A mapping of the file that knows its place in it, and what it has lost by mistakes."""
+
+    __slots__ = ("lost", "place")
 
     def __init__(self, place: Loc) -> None:
         super().__init__()
         self.place = place
+        self.lost: set[str] = set()  # keys whose value was left out; ANY if it may be any key
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,8 @@ class _Builder:
 
     def _value(self, node: yaml.Node, loc: Loc) -> Any:
         if id(node) in self._seen:
-            self._wrong(node, loc, _NO_ALIAS)
+            # its own mark is that of the anchor
+            self.mistakes.append(Mistake(self.file, self.lines[loc], key_path(loc), _NO_ALIAS))
             return None
         self._seen.add(id(node))
         match node:

@@ -24,7 +24,7 @@ from relay.listener.options import Auth, Tls
 from relay.policy.kinds import Kind
 from relay.settings import leaf
 from relay.settings.address import parse_endpoint
-from relay.settings.document import Section
+from relay.settings.document import ANY, Section
 from relay.settings.mistakes import Loc
 
 _MINUTE = timedelta(minutes=1)
@@ -37,10 +37,11 @@ def _needed() -> Any:
 
 
 class Part(BaseModel):
-    """A mapping of the file; it knows its place there."""
+    """A mapping of the file; it knows its place there, and which keys were lost by mistakes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     _place: Loc = PrivateAttr(default=())
+    _lost: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -48,11 +49,20 @@ class Part(BaseModel):
         part = handler(data)
         if isinstance(data, Section):
             part._place = data.place
+            part._lost = frozenset(data.lost)
         return part
 
     def at(self, *steps: str | int) -> Loc:
         """Return the place of a key below this one."""
         return (*self._place, *steps)
+
+    def item(self, key: str, index: int) -> Loc:
+        """Return the place of one item of a list, or of the list if some of it was lost."""
+        return self.at(key, index) if self.knows(key) else self.at(key)
+
+    def knows(self, *keys: str) -> bool:
+        """Return whether these are as the owner wrote them, absent perhaps, but not misread."""
+        return ANY not in self._lost and self._lost.isdisjoint(keys)
 
 
 class CertificateChecks(StrEnum):

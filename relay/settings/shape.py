@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.settings.document import Document, Section
+from relay.settings.document import ANY, Document, Section
 from relay.settings.mistakes import Loc, Mistake, did_you_mean, show
 from relay.settings.model import File, Part
 
@@ -18,23 +18,24 @@ _EXPECTED = {
     "tuple_type": "a list",
 }
 _SECRET_KEYS = frozenset({"password", "file", "env", "credential"})
-_ITEM_DEPTH = {"listeners": 2, "channels": 2, "routing": 3}
-"""How deep the things are that can be checked without their neighbours."""
 
 
 def read_shape(document: Document) -> tuple[File, list[Mistake]]:
     """Return the models of all that has the right shape, and what is wrong with the rest.
 
-    A listener, channel, rule or section with a mistake in it is left out whole, so that what
-    remains can be checked further without blaming it for what was lost.
+    What is wrong is left out, and its mapping remembers that (`Part.knows`), so that what remains
+    can be checked further without blame for what was lost.
     """
-    try:
-        return File.model_validate(document.root), []
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    mistakes = [document.mistake(_loc(error), _message(error)) for error in errors]
-    sound = _without(document.root, (), {_item(_loc(error)) for error in errors})
-    return File.model_validate(sound), mistakes
+    mistakes: list[Mistake] = []
+    root = document.root
+    while True:
+        try:
+            return File.model_validate(root), mistakes
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        if root is document.root:  # later ones are only about what was left out
+            mistakes = [document.mistake(_loc(error), _message(error)) for error in errors]
+        root = _without(root, errors)
 
 
 def _loc(error: ErrorDetails) -> Loc:
@@ -57,8 +58,12 @@ def _message(error: ErrorDetails) -> str:
 def _got(loc: Loc, error: ErrorDetails) -> str:
     value = error["input"]
     names = [step for step in loc if isinstance(step, str)]
-    if isinstance(value, str) and _SECRET_KEYS.intersection(names[-2:]):
-        return "a plain text" if names[-1] == "password" else "another text"
+    if value is not None and _SECRET_KEYS.intersection(names[-2:]):
+        return (
+            "a plain text"
+            if isinstance(value, str) and names[-1] == "password"
+            else "another value"
+        )
     if error["type"] == "model_type" and isinstance(value, str):
         return "a text"  # an URL with a password in it, perhaps
     return show(value)
@@ -86,22 +91,41 @@ def _model_in(annotation: Any) -> type[Part] | None:
     return next((model for model in found if model), None)
 
 
-def _item(loc: Loc) -> Loc:
-    return loc[: _ITEM_DEPTH.get(str(loc[0]), 1)]
+def _without(root: Section, errors: Iterable[ErrorDetails]) -> Section:
+    """Return a copy without what the errors are about; a mapping that lacks a key goes whole."""
+    copy: Section = _copy(root)
+    gone: dict[int, tuple[Any, set[Any]]] = {}
+    for error in errors:
+        trail = _trail(copy, _loc(error))
+        holder, step = trail[-1]
+        gone.setdefault(id(holder), (holder, set()))[1].add(step)
+        section, key = next(pair for pair in reversed(trail) if isinstance(pair[0], Section))
+        section.lost.add(ANY if error["type"] == "extra_forbidden" else key)
+    for holder, steps in gone.values():
+        for step in sorted(steps, reverse=True):  # from the end, so that numbers stay true
+            del holder[step]
+    return copy
 
 
-def _without(value: Any, loc: Loc, broken: set[Loc]) -> Any:
-    """Return a copy of `value` without what is at one of the places in `broken`."""
+def _trail(root: Section, loc: Loc) -> list[tuple[Any, Any]]:
+    """Return the holders on the way to `loc`, each with the step taken, as far as there is one."""
+    trail = []
+    value: Any = root
+    for step in loc:
+        inside = (isinstance(value, Section) and step in value) or (
+            isinstance(value, list) and isinstance(step, int) and step < len(value)
+        )
+        if not inside:
+            break
+        trail.append((value, step))
+        value = value[step]
+    return trail
+
+
+def _copy(value: Any) -> Any:
     if isinstance(value, Section):
-        copy = Section(value.place)
-        for key, below in value.items():
-            if (*loc, key) not in broken:
-                copy[key] = _without(below, (*loc, key), broken)
-        return copy
-    if isinstance(value, list):
-        return [
-            _without(below, (*loc, index), broken)
-            for index, below in enumerate(value)
-            if (*loc, index) not in broken
-        ]
-    return value
+        section = Section(value.place)
+        section.lost |= value.lost
+        section.update((key, _copy(below)) for key, below in value.items())
+        return section
+    return [_copy(below) for below in value] if isinstance(value, list) else value

@@ -25,10 +25,10 @@ def parse_duration(text: str) -> timedelta:
     """Return the span that `90s`, `5m`, `24h`, `5d` or `500ms` means; raises ValueError."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no duration")
     milliseconds = int(match[1]) * _MILLISECONDS[match[2]]
     if milliseconds > LONGEST // timedelta(milliseconds=1):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no duration")
     return timedelta(milliseconds=milliseconds)
 
 
@@ -45,18 +45,9 @@ def parse_size(text: str) -> int:
     """Return the bytes that `50MiB`, `64KiB` or `10MB` means; raises ValueError."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no size")
     unit = match[2] if match[2] in _BYTES else {"KB": "kB", "kiB": "KiB"}[match[2]]
     size = int(match[1]) * _BYTES[unit]
     if size > LARGEST:
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no size")
     return size
-
-
-def format_size(size: int) -> str:
-    """Return bytes in their largest unit that divides them."""
-    units = sorted(_BYTES.items(), key=lambda unit: -unit[1])
-    name, factor = next(
-        unit for unit in units if (size % unit[1] == 0 and size >= unit[1]) or unit[1] == 1
-    )
-    return f"{size // factor}{name}"
