@@ -25,6 +25,7 @@ _PLAIN = (
         list("-+.0123456789"),
     ),
 )
+_PATTERNS = {name: pattern for name, pattern, _ in _PLAIN}
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -136,6 +137,7 @@ class _Builder:
                 self._check_tag(node, loc, "seq")
                 return [self._item(item, (*loc, i)) for i, item in enumerate(node.value)]
             case _:
+                assert isinstance(node, yaml.ScalarNode), "there are three types of node"
                 return self._scalar(node, loc)
 
     def _item(self, node: yaml.Node, loc: Loc) -> Any:
@@ -163,21 +165,22 @@ class _Builder:
             section[key.value] = self._value(value, place)
         return section
 
-    def _scalar(self, node: yaml.Node, loc: Loc) -> Any:
-        match node.tag.removeprefix(_TAG):
+    def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> Any:
+        tag = node.tag.removeprefix(_TAG)
+        if tag == "str":
+            return node.value
+        if node.style is not None or tag not in _PATTERNS or not _PATTERNS[tag].match(node.value):
+            self._wrong(node, loc, f"expected a value without a tag, got {node.tag}")
+            return None
+        match tag:
             case "null":
                 return None
             case "bool":
                 return node.value.lower() == "true"
-            case "int" if len(node.value) <= 20:
-                return int(node.value)
             case "float":
                 return float(node.value)
-            case "str" | "int":
-                return node.value
             case _:
-                self._wrong(node, loc, f"expected a value without a tag, got {node.tag}")
-                return None
+                return int(node.value) if len(node.value) <= 20 else node.value
 
     def _check_tag(self, node: yaml.Node, loc: Loc, expected: str) -> None:
         if node.tag != _TAG + expected:

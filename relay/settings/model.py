@@ -26,6 +26,7 @@ from relay.settings import leaf
 from relay.settings.address import parse_endpoint
 from relay.settings.document import ANY, Section
 from relay.settings.mistakes import Loc
+from relay.settings.place import STATE_DIR
 
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
@@ -248,7 +249,7 @@ class Shutdown(Part):
 class File(Part):
     """All of it."""
 
-    state_dir: leaf.FilePath = "/var/lib/relay"
+    state_dir: leaf.FilePath = STATE_DIR
     hostname: leaf.HostName | None = None
     rehearsal: leaf.Flag = False
     listeners: tuple[Listener, ...] = (

@@ -17,7 +17,9 @@ from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
 from relay.policy.retry import Schedule
 from relay.policy.rules import Condition, Glob, Rule
-from relay.settings.loader import find, load, rehearsal_settings
+from relay.settings.loader import load, rehearsal_settings
+from relay.settings.mistakes import SettingsError
+from relay.settings.place import SYSTEM_FILE, find, state_dir
 from relay.settings.secret import CredentialSecret, EnvSecret, FileSecret
 from relay.settings.values import ChannelSettings, LogFormat, LogLevel, Settings
 from relay.web.options import HttpOptions
@@ -351,6 +353,35 @@ def test_the_file_is_searched_in_order(tmp_path: Path) -> None:
     assert find({"RELAY_CONFIG": "/mine.yaml"}, system) == Path("/mine.yaml")
     assert find({"RELAY_CONFIG": ""}, system) == system
     assert load(None, {"RELAY_CONFIG": str(system)}).source == str(system)
+
+
+@pytest.mark.parametrize(
+    "text", [EXAMPLE, NATIVE, f"state_dir: /elsewhere\n{NATIVE}", f"rehearsal: true\n{NATIVE}"]
+)
+def test_the_state_is_found_without_all_of_the_settings(tmp_path: Path, text: str) -> None:
+    settings = settings_of(tmp_path, text)
+    assert state_dir(tmp_path / "relay.yaml", {}) == settings.state_dir
+    assert state_dir(None, {"RELAY_CONFIG": settings.source}) == settings.state_dir
+
+
+def test_the_state_is_found_in_spite_of_other_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "relay.yaml"
+    path.write_text("state_dir: /elsewhere\nzebra: 1\n")
+    assert state_dir(path, {}) == Path("/elsewhere")
+    path.write_text("state_dir: [1]\n")
+    with pytest.raises(SettingsError, match="1: state_dir: expected an absolute path"):
+        state_dir(path, {})
+
+
+@pytest.mark.skipif(SYSTEM_FILE.exists(), reason="this machine has settings")
+def test_without_any_file_the_state_is_that_of_the_rehearsal() -> None:
+    env = {"HOME": "/home/ann"}
+    assert state_dir(None, env) == rehearsal_settings(env).state_dir
+
+
+@pytest.mark.skipif(SYSTEM_FILE.exists(), reason="this machine has settings")
+def test_without_any_file_nothing_leaves_the_machine() -> None:
+    assert load(None, {"HOME": "/home/ann"}) == rehearsal_settings({"HOME": "/home/ann"})
 
 
 def test_a_sign_in_without_encryption_is_worth_a_warning(tmp_path: Path) -> None:

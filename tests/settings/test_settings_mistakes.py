@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from relay.settings.checks import check
+from relay.settings.document import read_document
 from relay.settings.loader import load
 from relay.settings.mistakes import SettingsError
+from relay.settings.shape import read_shape
 
 HERE = Path(__file__).parent
+CONFIG = HERE.parents[1] / "config" / "relay.yaml"
 
 
 def table() -> Iterator[object]:
@@ -50,6 +57,52 @@ def test_what_is_no_settings_file_is_a_mistake(tmp_path: Path, data: bytes, expe
     path = tmp_path / "relay.yaml"
     path.write_bytes(data)
     assert told_of(path) == [expected]
+
+
+LINES = [line for line in CONFIG.read_text().splitlines() if not re.match(r" *# |$", line)]
+VALUES = (
+    "",
+    "null",
+    "true",
+    "-1",
+    "1.5",
+    "[]",
+    "{}",
+    "[[1]]",
+    "[null]",
+    "{a: 1}",
+    "x",
+    "'*'",
+    "5d",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_whatever_is_wrong_it_is_a_settings_error(data: st.DataObject) -> None:
+    lines = [re.sub(r"^( *)#", r"\1", line) for line in LINES]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        match data.draw(st.sampled_from(["drop", "repeat", "value", "indent", "swap"])):
+            case "drop":
+                del lines[at]
+            case "repeat":
+                lines.insert(at, lines[at])
+            case "value":
+                lines[at] = f"{lines[at].partition(':')[0]}: {data.draw(st.sampled_from(VALUES))}"
+            case "indent":
+                lines[at] = " " * data.draw(st.integers(0, 8)) + lines[at].strip()
+            case _:
+                lines[at], lines[at - 1] = lines[at - 1], lines[at]
+    try:
+        file, mistakes = read_shape(document := read_document("f", "\n".join(lines).encode()))
+        told = [str(document.mistake(*found)) for found in check(file, document)]
+        told += map(str, mistakes)
+    except SettingsError as error:
+        told = str(error).splitlines()
+    for line in told:
+        assert re.match(r"f:[0-9]+: .*(expected|unknown)", line), line
+        assert "Input should" not in line  # not in pydantic's words
 
 
 def test_everything_is_told_at_once_in_the_order_of_the_file() -> None:
