@@ -1,0 +1,140 @@
+"""Sums of money in a text and whether they add up: evidence that needs no language."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+
+MAX_NUMBERS = 160
+_REACH = 6  # numbers of one row of a table
+
+_NUMBER = re.compile(  # thousands set apart by points, commas, apostrophes
+    r"(?<![\w.,/:\-])(?:\d{1,3}(?:[.,'’]\d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-])"
+)
+_SPACED_NUMBER = re.compile(  # or by blanks
+    r"(?<![\w.,/:\-])(?:\d{1,3}(?: \d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-])"
+)
+_SPACED = re.compile(r"\d \d{3}\b")
+_CURRENCY = re.compile(
+    r"""[€$£¥₹₺₽₴₩₪฿₫₦₱₸₾₡₲₵]
+    | \b(?:eur|usd|gbp|chf|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|rsd|hrk|mkd|try|rub|uah|jpy|cny|rmb
+    |krw|twd|hkd|sgd|myr|idr|thb|vnd|php|inr|pkr|bdt|lkr|aed|sar|qar|kwd|egp|mad|dzd|tnd|ils|irr|kes
+    |tzs|ugx|ngn|ghs|zar|brl|mxn|ars|clp|cop|pen|uyu|aud|nzd|cad|gel|amd|azn|kzt|uzs|khr|lak|mmk|npr
+    |lei|leva|kr|kc|zl|ft|rs|rp|rm|tl)\b
+    | 元 | 円 | 원 | руб | грн | лв | ден | дин | บาท | ر\.س | د\.إ | ریال | تومان""",
+    re.VERBOSE,
+)
+_IBAN = re.compile(r"\b[a-z]{2}\d{2}(?: ?[a-z0-9]{4}){3,7}(?: ?[a-z0-9]{1,3})?\b")
+_VAT_ID = re.compile(
+    r"""\b(?:atu\d{8}|be\ ?[01]\d{9}|bg\d{9,10}|che-?\d{3}\.?\d{3}\.?\d{3}|cy\d{8}[a-z]|cz\d{8,10}
+    |de\ ?\d{9}|dk\ ?\d{8}|ee\d{9}|el\d{9}|es[a-z]\d{7}[\da-z]|fi\ ?\d{8}|fr\ ?[\da-z]{2}\ ?\d{9}
+    |gb\ ?\d{9}|hr\d{11}|hu\d{8}|ie\d[\da-z]\d{5}[a-z]|it\ ?\d{11}|lt\d{9,12}|lu\d{8}|lv\d{11}
+    |mt\d{8}|nl\ ?\d{9}b\d{2}|no\ ?\d{9}mva|pl\ ?\d{10}|pt\ ?\d{9}|ro\ ?\d{6,10}|se\ ?\d{12}
+    |si\d{8}|sk\d{10})\b""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What the numbers of a text show."""
+
+    amounts: int  # numbers written as money: two decimals
+    currencies: int
+    rows: int  # quantity x price = amount
+    has_total: bool  # a number that is the sum of others
+    largest: str  # as written, "" without amounts
+    has_iban: bool
+    has_vat_id: bool
+
+    @property
+    def is_table(self) -> bool:
+        """Return whether these are positions with prices."""
+        return self.rows >= 2 or (self.rows == 1 and self.has_total)
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    text: str
+    value: int  # hundredths
+    decimals: int
+
+
+def read_sums(text: str) -> Sums:
+    """Return the sums in `text`, which must be folded.
+
+    `10 100,00` may be one number or two, so both readings are tried; the one that adds up counts.
+    """
+    plain = _read(text, _NUMBER)
+    if plain.is_table or not _SPACED.search(text):
+        return plain
+    spaced = _read(text, _SPACED_NUMBER)
+    return spaced if spaced.is_table or spaced.has_total else plain
+
+
+def _read(text: str, pattern: re.Pattern[str]) -> Sums:
+    found = islice(pattern.finditer(text), MAX_NUMBERS)
+    numbers = [_parse(match[0]) for match in found]
+    money = [number for number in numbers if number.decimals == 2]
+    currencies = len(_CURRENCY.findall(text)[:50])
+    if not money and currencies:
+        money = [number for number in numbers if number.value >= 100_00 and not number.decimals]
+    return Sums(
+        amounts=len(money),
+        currencies=currencies,
+        rows=_rows(numbers),
+        has_total=_has_total([number.value for number in money]),
+        largest=max(money, key=lambda number: number.value).text if money else "",
+        has_iban=bool(_IBAN.search(text)),
+        has_vat_id=bool(_VAT_ID.search(text)),
+    )
+
+
+def _parse(text: str) -> _Number:
+    whole, decimals = text, ""
+    position = max(text.rfind("."), text.rfind(","))
+    if position >= 0 and (len(text) - position - 1 != 3 or len(text[:position].strip("0")) == 0):
+        whole, decimals = text[:position], text[position + 1 :]
+    digits = re.sub(r"\D", "", whole) or "0"
+    return _Number(text, int(digits) * 100 + int((decimals + "00")[:2]), len(decimals))
+
+
+def _rows(numbers: list[_Number]) -> int:
+    """Count quantities that, times a price next to them, give an amount next to them."""
+    rows = 0
+    position = 0
+    while position < len(numbers):
+        window = numbers[position : position + _REACH]
+        if _is_row(window):
+            rows += 1
+            position += 3
+        else:
+            position += 1
+    return rows
+
+
+def _is_row(window: list[_Number]) -> bool:
+    first = window[0]
+    if first.value <= 0:
+        return False
+    values = [number.value for number in window]
+    for i in range(1, len(values) - 1):
+        if values[i] <= 0 or (first.value == 100 and not window[i].decimals):
+            continue
+        product = first.value * values[i]
+        for j in range(i + 1, len(values)):
+            if values[j] * 100 == product and (first.value != 100 or values[i] >= 200):
+                return min(first.value, values[i]) != 100 or window[j].decimals == 2
+    return False
+
+
+def _has_total(values: list[int]) -> bool:
+    """Return whether an amount is the sum of two to eight that stand before it in a row."""
+    for end in range(2, min(len(values), 60)):
+        total = 0
+        for start in range(end - 1, max(end - 9, -1), -1):
+            total += values[start]
+            if total == values[end] and start < end - 1 and values[end] > 0:
+                return True
+    return False

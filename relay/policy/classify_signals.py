@@ -1,0 +1,242 @@
+"""Named signals: what speaks for a person, a program or a list, and what the words are about."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relay.policy.classify_document import KIND_OF
+from relay.policy.classify_senders import (
+    BULK_FIELDS,
+    BULK_ROLE,
+    CLIENT_FIELDS,
+    MAIL_CLIENT,
+    MAILING_PROGRAM,
+    NO_REPLY,
+    OFFICE,
+    PROGRAM,
+    PROGRAM_ROLE,
+)
+from relay.policy.evidence import Evidence, Reading
+from relay.policy.kinds import Reason
+from relay.policy.lexicon import Concept, Hit, Lexicon, fold
+
+MAX_BODY = 6_000  # characters of the new text that words are looked for in
+MAX_TAIL = 1_500  # and of its end, where footers are
+
+_PERSON_LOCAL = re.compile(r"^[a-z]{2,}[._\-][a-z]{2,}(?:[._\-][a-z.]+)*\d{0,4}$", re.IGNORECASE)
+_CODE = re.compile(r"(?<![\w.,/:\-])\d{4,8}(?![\w.,/:\-])")
+_URL = re.compile(r"https?://[^\s<>\"')]+")
+_RE_PREFIX = re.compile(
+    r"(?:re|aw|sv|vs|antw|odp|ynt|fwd?|wg|tr|rv|ang|rif|res|enc|回复|答复|转发|ref)\s?(?:\[\d+\])?\s?[:：]",
+    re.IGNORECASE,
+)
+_EXCLAIMED = re.compile(r"[!！]")
+_EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
+
+DOCUMENT_CONCEPTS = tuple(KIND_OF)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One named observation; the weights say what it speaks for."""
+
+    name: str
+    value: float
+    reason: Reason | None = None  # None: too small to be told
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Phrases found in the places of a message."""
+
+    subject: list[Hit]
+    body: list[Hit]
+    links: list[Hit]
+    names: list[Hit]  # of attachments
+
+
+def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
+    """Return the phrases in subject, new text, link texts and file names."""
+    text = evidence.text
+    if len(text) > MAX_BODY + MAX_TAIL:
+        text = f"{text[:MAX_BODY]}\n{text[-MAX_TAIL:]}"
+    names = " . ".join(attachment.name for attachment in evidence.attachments)
+    return Words(
+        subject=lexicon.find(fold(evidence.subject)),
+        body=lexicon.find(fold(text)),
+        links=lexicon.find(fold(" . ".join(evidence.markup.links)))
+        if evidence.markup.links
+        else [],
+        names=lexicon.find(fold(names.replace("_", " "))) if names else [],
+    )
+
+
+def header_signals(evidence: Evidence) -> Iterator[Signal]:
+    """Yield what the fields of the header say of the sender."""
+    headers = evidence.headers
+    mailer = headers.get("x-mailer") or headers.get("user-agent") or ""
+    if mailer:
+        yield _mailer_signal(mailer)
+    elif any(name in headers for name in CLIENT_FIELDS):
+        yield Signal("client.traces", 1, Reason("header", "traces of a mail client"))
+    if "in-reply-to" in headers or "references" in headers:
+        yield Signal("thread", 1, Reason("In-Reply-To", "answers another message"))
+    if _RE_PREFIX.match(evidence.subject):
+        yield Signal("subject.re", 1, Reason("Subject", "an answer or a forwarded message"))
+    if evidence.quoted:
+        yield Signal("quoted", 1, Reason("body", "quotes another message"))
+    bulk = next((name for name in BULK_FIELDS if name in headers), None)
+    if bulk:
+        yield Signal("bulk.field", 1, Reason(bulk, "set by mailing programs"))
+    if "list-unsubscribe" in headers:
+        yield Signal("bulk.unsubscribe", 1, Reason("List-Unsubscribe", "can be unsubscribed from"))
+    if "list-id" in headers or "list-post" in headers:
+        yield Signal("bulk.list", 1, Reason("List-Id", "a mailing list"))
+    precedence = headers.get("precedence", "").lower()
+    if precedence in ("bulk", "junk", "list"):
+        yield Signal(
+            f"precedence.{'list' if precedence == 'list' else 'bulk'}",
+            1,
+            Reason("Precedence", precedence),
+        )
+    submitted = headers.get("auto-submitted", "no").lower()
+    if submitted.startswith("auto-generated"):
+        yield Signal("auto.generated", 1, Reason("Auto-Submitted", "made by a program"))
+    if "x-auto-response-suppress" in headers:
+        yield Signal("auto.suppress", 1, Reason("X-Auto-Response-Suppress", "made by a program"))
+    if "x-php-originating-script" in headers or "x-php-script" in headers:
+        yield Signal("program.trace", 1, Reason("header", "sent by a script"))
+
+
+def _mailer_signal(mailer: str) -> Signal:
+    what = Reason("X-Mailer", f"'{mailer[:60]}'")
+    if MAILING_PROGRAM.search(mailer):
+        return Signal("mailer.list", 1, what)
+    if PROGRAM.search(mailer) and not re.match(r"mozilla/5", mailer, re.IGNORECASE):
+        return Signal("mailer.program", 1, what)
+    if MAIL_CLIENT.search(mailer):
+        return Signal("mailer.client", 1, what)
+    return Signal("mailer.unknown", 1, what)
+
+
+def sender_signals(evidence: Evidence) -> Iterator[Signal]:
+    """Yield what the address in From says."""
+    local = evidence.sender.rpartition("@")[0]
+    if NO_REPLY.search(local):
+        yield Signal("sender.noreply", 1, Reason("From", f"'{local}' takes no answers"))
+    elif BULK_ROLE.match(local):
+        yield Signal("sender.bulk", 1, Reason("From", f"'{local}' is for mailings"))
+    elif PROGRAM_ROLE.match(local):
+        yield Signal("sender.role", 1, Reason("From", f"'{local}' is no person"))
+    elif OFFICE.match(local):
+        yield Signal("sender.office", 1, Reason("From", f"'{local}' is an office"))
+    elif _PERSON_LOCAL.match(local):
+        yield Signal("sender.person", 1, Reason("From", f"'{local}' looks like a person's name"))
+    if evidence.recipients > 5:
+        yield Signal("recipients.many", 1, Reason("envelope", f"{evidence.recipients} recipients"))
+
+
+def shape_signals(evidence: Evidence) -> Iterator[Signal]:
+    """Yield what length, links, pictures and layout say."""
+    text, markup = evidence.text, evidence.markup
+    if evidence.subject:
+        if _EXCLAIMED.search(evidence.subject):
+            yield Signal("subject.exclaimed", 1)
+        if _EMOJI.search(evidence.subject):
+            yield Signal("emoji", 1, Reason("Subject", "an emoji"))
+        if "%" in evidence.subject:
+            yield Signal("subject.percent", 1, Reason("Subject", "a percentage"))
+    if markup.has_layout:
+        yield Signal("layout", 1, Reason("HTML", "laid out by a template"))
+    urls = len(_URL.findall(text)[:30])
+    links = max(markup.link_count, urls)
+    if links == 0:
+        yield Signal("links.none", 1)
+    elif links <= 2:
+        yield Signal("links.few", 1)
+    elif links >= 8:
+        yield Signal("links.many", 1, Reason("HTML", f"{links} links"))
+    if markup.image_count >= 4:
+        yield Signal("images.many", 1, Reason("HTML", f"{markup.image_count} pictures"))
+    if len(text) > 2500:
+        yield Signal("long", 1)
+    if len(_EMOJI.findall(text)[:9]) >= 3:
+        yield Signal("emoji", 1, Reason("body", "emoji"))
+    if _CODE.search(text[:600]) and len(text) < 900:
+        yield Signal("code", 1)
+    if evidence.calendar is not None:
+        yield Signal("calendar", 1, Reason("calendar", evidence.calendar.lower() or "an event"))
+    for schema in markup.schemas:
+        yield _schema_signal(schema)
+
+
+def _schema_signal(schema: str) -> Signal:
+    reason = Reason("schema.org", schema)
+    match schema:
+        case "Invoice":
+            return Signal("schema.invoice", 1, reason)
+        case "Order" | "ParcelDelivery" | "EmailMessage" | "ConfirmAction" | "ViewAction":
+            return Signal("schema.notification", 1, reason)
+        case _ if schema.endswith("Reservation"):
+            return Signal("schema.notification", 1, reason)
+        case "DiscountOffer" | "PromotionCard":
+            return Signal("schema.promotion", 1, reason)
+        case _:
+            return Signal("schema.other", 0)
+
+
+def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
+    """Yield what the words speak of, place by place."""
+    unreadable = any(document.reading is not Reading.READ for document in evidence.documents)
+    yield from _document_words("subject", words.subject)
+    yield from _document_words("body", words.body)
+    yield from _document_words("link", words.links)
+    if unreadable:
+        yield from _document_words("name", words.names)
+    for place, hits, most in (("subject", words.subject, 2.0), ("body", words.body, 4.0)):
+        for concept, (weight, phrase) in _weigh(hits).items():
+            if concept not in KIND_OF and concept is not Concept.OTHER_DOCUMENT:
+                reason = Reason("Subject" if place == "subject" else "body", f"'{phrase}'")
+                yield Signal(f"{place}.{concept}", min(weight, most), reason)
+    for concept in (
+        Concept.UNSUBSCRIBE,
+        Concept.ACCOUNT,
+        Concept.ACTIVITY,
+        Concept.PROMOTION,
+        Concept.VIEW,
+    ):
+        found = next((hit for hit in words.links if hit.concept is concept), None)
+        if found is not None:
+            yield Signal(f"link.{concept}", 1, Reason("link", f"'{found.found}'"))
+
+
+def _weigh(hits: list[Hit]) -> dict[Concept, tuple[float, str]]:
+    """Return for each concept the weight of its different phrases and the first one."""
+    weights: dict[Concept, tuple[float, str]] = {}
+    seen: set[tuple[str, Concept]] = set()
+    for hit in hits:
+        if (hit.found, hit.concept) in seen:
+            continue
+        seen.add((hit.found, hit.concept))
+        weight, phrase = weights.get(hit.concept, (0.0, hit.found))
+        weights[hit.concept] = (weight + hit.phrase.weight, phrase)
+    return weights
+
+
+def _document_words(place: str, hits: list[Hit]) -> Iterator[Signal]:
+    where = {"subject": "Subject", "body": "body", "link": "link", "name": "file name"}[place]
+    numbered: Counter[str] = Counter()
+    for hit in hits:
+        kind = KIND_OF.get(hit.concept)
+        if kind is None:
+            continue
+        word = "numbered" if hit.number else "word"
+        name = f"{place}.{word}.{kind}"
+        if numbered[name]:
+            continue
+        numbered[name] += 1
+        what = f"'{hit.found}' {hit.number}" if hit.number else f"'{hit.found}'"
+        yield Signal(name, hit.phrase.weight, Reason(where, what))

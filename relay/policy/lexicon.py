@@ -1,0 +1,364 @@
+"""The words of business mail in all languages at once, and a fast search for them.
+
+A lexicon is made of phrases. A word of a phrase may end in `*` (any ending), begin with `*` (any
+beginning, for compounds), and `...` stands for up to four words between. Scripts that set no spaces
+between words, or glue articles and particles to them, are searched for as plain strings.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_WORD = 40  # characters of a word that are looked at
+_MAX_MEMO = 50_000  # words; forgotten all at once
+_MAX_GAP = 4  # words that `...` may stand for
+_WORD = re.compile(r"[^\W\d_]+|\d[\w.,/:\-]*|[#№%]")
+_GLUED = re.compile(
+    r"[\u0590-\u109f\u1780-\u17ff\u2d80-\u2ddf\u3040-\ua4cf\uac00-\ud7af\uf900-\ufdff]"
+)
+_DROPPED = re.compile(
+    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
+_UNIFIED = str.maketrans(
+    {"ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "ە": "ه", "’": "'", "ʻ": "'", "ʼ": "'"}
+    | {
+        chr(zero + digit): str(digit)
+        for zero in (0x660, 0x6F0, 0x966, 0x9E6, 0xBE6, 0xE50, 0xED0, 0x17E0, 0x1040)
+        for digit in range(10)
+    }
+)
+_PLAIN_NUMBER = re.compile(r"\d{3,}")
+_AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+[.,]\d{1,2}")
+_DATE = re.compile(
+    r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}|\d{1,2}:\d\d.*|\d{4}-\d\d|\d{1,2}/\d{4}|\d{1,2}/\d{1,2}"
+)
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_NEAR_NUMBER = re.compile(r"\d[\w.,/:\-]*")
+_UNITS = frozenset(
+    [
+        "%",
+        "eur",
+        "usd",
+        "gbp",
+        "chf",
+        "kr",
+        "sek",
+        "nok",
+        "dkk",
+        "pln",
+        "zl",
+        "kc",
+        "czk",
+        "huf",
+        "ft",
+        "lei",
+        "ron",
+        "rub",
+        "руб",
+        "грн",
+        "tl",
+        "try",
+        "lv",
+        "bgn",
+        "euro",
+        "euros",
+        "dollars",
+        "days",
+        "day",
+        "tage",
+        "tagen",
+        "jours",
+        "dias",
+        "dagen",
+        "giorni",
+        "day's",
+        "min",
+        "minutes",
+        "hours",
+    ]
+)
+
+
+class Concept(StrEnum):
+    """What a phrase speaks of."""
+
+    INVOICE = "invoice"
+    CREDIT_NOTE = "credit_note"
+    PROFORMA = "proforma"
+    REMINDER = "reminder"  # of an unpaid invoice
+    QUOTE = "quote"
+    STATEMENT = "statement"
+    RECEIPT = "receipt"
+    ORDER = "order"  # orders, delivery notes, requests for prices, work reports
+    OTHER_DOCUMENT = "other_document"  # contract, minutes, menu, programme …
+    TOTAL = "total"
+    TAX = "tax"
+    DUE = "due"
+    COLUMN = "column"  # headings of a table of positions
+    BALANCE = "balance"  # words of accounts: balance, open items, ageing
+    BANK = "bank"
+    NUMBER = "number"  # "No.", what stands between a document's name and its number
+    VIEW = "view"  # view, open, download, pay
+    ATTACHED = "attached"
+    PAID = "paid"  # money was received, refunded, donated
+    ACCOUNT = "account"  # password, sign-in, verification, security
+    ACTIVITY = "activity"  # order, shipment, booking, ticket, comment, task
+    AUTOMATIC = "automatic"  # "this message was made automatically", "do not reply"
+    UNSUBSCRIBE = "unsubscribe"
+    PROMOTION = "promotion"
+    AUTO_REPLY = "auto_reply"
+    UNDELIVERED = "undelivered"
+    PERSONAL = "personal"  # greetings and closings of people
+    TRAP = "trap"  # holds another phrase but means nothing here
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """One entry of a lexicon."""
+
+    text: str  # as a person wrote it in the file
+    concept: Concept
+    language: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A phrase that was found."""
+
+    phrase: Phrase
+    found: str  # the words as they stand in the (folded) text
+    at: int  # rises with the place in the text
+    number: str | None  # an identifier with digits next to it
+
+    @property
+    def concept(self) -> Concept:
+        """Return what it speaks of."""
+        return self.phrase.concept
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    phrase: Phrase
+    words: tuple[str, ...]
+    rank: tuple[int, int]  # more words first, then more characters
+
+
+def fold(text: str) -> str:
+    """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
+
+
+class Lexicon:
+    """Phrases of all languages, made ready for search; it does not change once made."""
+
+    __slots__ = ("_exact", "_glued", "_glued_patterns", "_memo", "_prefix", "_suffix", "languages")
+
+    def __init__(self, phrases: Iterable[Phrase]) -> None:
+        """Take `phrases`; of equal ones with the same concept the first is kept."""
+        self._exact: dict[str, list[_Pattern]] = {}
+        self._prefix: dict[str, list[_Pattern]] = {}
+        self._suffix: dict[str, list[_Pattern]] = {}
+        self._glued_patterns: dict[str, list[_Pattern]] = {}
+        self._memo: dict[str, tuple[_Pattern, ...]] = {}
+        self._glued: re.Pattern[str] | None = None
+        seen: set[tuple[str, Concept]] = set()
+        languages: dict[str, None] = {}
+        for phrase in phrases:
+            languages[phrase.language] = None
+            folded = fold(phrase.text)
+            if (folded, phrase.concept) not in seen:
+                seen.add((folded, phrase.concept))
+                self._add(phrase, folded)
+        self.languages = tuple(languages)
+
+    def _add(self, phrase: Phrase, folded: str) -> None:
+        if _GLUED.search(folded):
+            key = folded.replace("*", "").strip()
+            pattern = _Pattern(phrase, (key,), (1, len(key)))
+            self._glued_patterns.setdefault(key, []).append(pattern)
+            return
+        words = tuple(_pattern_words(folded))
+        if not words:
+            return
+        pattern = _Pattern(phrase, words, (len(words), sum(map(len, words))))
+        first = words[0]
+        if first.startswith("*"):
+            self._suffix.setdefault(first[1:], []).append(pattern)
+        elif first.endswith("*"):
+            self._prefix.setdefault(first[:-1], []).append(pattern)
+        else:
+            self._exact.setdefault(first, []).append(pattern)
+
+    def find(self, text: str) -> list[Hit]:
+        """Return the phrases in `text`, which must be folded; the longest one at each place."""
+        words: list[str] = _WORD.findall(text)
+        memo = self._memo
+        hits: list[Hit] = []
+        taken = -1
+        for index, word in enumerate(words):
+            patterns = memo.get(word)
+            if patterns is None:
+                patterns = self._starting_with(word)
+            if patterns and index > taken:
+                taken = self._take(patterns, words, index, hits)
+        if not text.isascii() and _GLUED.search(text):
+            hits.extend(self._find_glued(text, len(words)))
+        return hits
+
+    def _starting_with(self, word: str) -> tuple[_Pattern, ...]:
+        """Return the patterns that may begin at `word`, the most telling first."""
+        found = list(self._exact.get(word, ()))
+        short = word[:MAX_WORD]
+        for length in range(2, len(short) + 1):
+            found.extend(self._prefix.get(short[:length], ()))
+            if length < len(short):
+                found.extend(self._suffix.get(short[-length:], ()))
+        found.sort(key=lambda pattern: pattern.rank, reverse=True)
+        if len(self._memo) >= _MAX_MEMO:
+            self._memo.clear()
+        patterns = tuple(found)
+        self._memo[word] = patterns
+        return patterns
+
+    def _take(
+        self, patterns: tuple[_Pattern, ...], words: list[str], index: int, hits: list[Hit]
+    ) -> int:
+        """Add the best patterns that match at `index`; return the last word they cover, or -1."""
+        best: tuple[int, int] | None = None
+        last = -1
+        concepts: set[Concept] = set()
+        for pattern in patterns:
+            if best is not None and pattern.rank[0] < best[0]:
+                break
+            end = _match_words(pattern.words, words, index)
+            if end < 0 or pattern.phrase.concept in concepts:
+                continue
+            if best is not None and Concept.TRAP in concepts:
+                break
+            best = pattern.rank
+            last = max(last, end)
+            concepts.add(pattern.phrase.concept)
+            if pattern.phrase.concept is not Concept.TRAP:
+                found = " ".join(words[index : end + 1])
+                hits.append(Hit(pattern.phrase, found, index, _number_near(words, index, end)))
+        return last
+
+    def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
+        if self._glued is None:
+            self._glued = re.compile(
+                _trie(self._glued_patterns) if self._glued_patterns else r"(?!)"
+            )
+        for match in self._glued.finditer(text):
+            for pattern in self._glued_patterns[match[0]]:
+                if pattern.phrase.concept is Concept.TRAP:
+                    continue
+                number = _number_around(text, match.start(), match.end())
+                yield Hit(pattern.phrase, match[0], offset + match.start(), number)
+
+
+def _pattern_words(folded: str) -> Iterator[str]:
+    for piece in folded.split():
+        if piece == "...":
+            yield piece
+            continue
+        words = _WORD.findall(piece)
+        if piece.startswith("*") and words:
+            words[0] = "*" + words[0]
+        if piece.endswith("*") and words:
+            words[-1] += "*"
+        yield from words
+
+
+def _match_words(pattern: tuple[str, ...], words: list[str], index: int) -> int:
+    """Return the index of the last word that `pattern`, whose first word matches, covers, or -1."""
+    at = index + 1
+    position = 1
+    while position < len(pattern):
+        wanted = pattern[position]
+        if wanted == "...":
+            position += 1
+            wanted = pattern[position] if position < len(pattern) else ""
+            for skip in range(_MAX_GAP + 1):
+                if at + skip < len(words) and _is_word(wanted, words[at + skip]):
+                    at += skip
+                    break
+            else:
+                return -1
+        elif at >= len(words) or not _is_word(wanted, words[at]):
+            return -1
+        at += 1
+        position += 1
+    return at - 1
+
+
+def _is_word(wanted: str, word: str) -> bool:
+    if wanted.endswith("*"):
+        return word.startswith(wanted[:-1])
+    if wanted.startswith("*"):
+        return word.endswith(wanted[1:])
+    return word == wanted
+
+
+def _number_near(words: list[str], first: int, last: int) -> str | None:
+    """Return an identifier up to three words after or two before, for `Rechnung Nr. 118`."""
+    for index in (last + 1, last + 2, last + 3, first - 1, first - 2):
+        if 0 <= index < len(words) and words[index][0].isdigit():
+            labelled = index > 0 and words[index - 1] in ("#", "№")
+            follower = words[index + 1] if index + 1 < len(words) else ""
+            if is_identifier(words[index], labelled=labelled, follower=follower):
+                return words[index].rstrip(".,:-/")
+    return None
+
+
+def _number_around(text: str, start: int, end: int) -> str | None:
+    for window in (text[end : end + 20], text[max(0, start - 16) : start]):
+        for match in _NEAR_NUMBER.finditer(window):
+            if is_identifier(match[0]):
+                return match[0].rstrip(".,:-/")
+    return None
+
+
+def is_identifier(word: str, *, labelled: bool = False, follower: str = "") -> bool:
+    """Return whether a word of digits names one thing: no amount, date, year, time or share."""
+    word = word.rstrip(".,:-/")
+    if follower in _UNITS or _AMOUNT.fullmatch(word) or _DATE.fullmatch(word):
+        return False
+    if labelled:
+        return True
+    if _YEAR.fullmatch(word):
+        return False
+    digits = sum(map(str.isdigit, word))
+    return bool(_PLAIN_NUMBER.search(word)) or (digits >= 2 and digits < len(word))
+
+
+def _trie(words: Iterable[str]) -> str:
+    """Return a regular expression that finds the longest of `words` without trying each."""
+    root: dict[str, dict[str, object]] = {}
+    for word in words:
+        node: dict[str, object] = root  # type: ignore[assignment]
+        for char in word:
+            node = node.setdefault(char, {})  # type: ignore[assignment]
+        node[""] = {}
+    return _branch(root)  # type: ignore[arg-type]
+
+
+def _branch(node: dict[str, object]) -> str:
+    ends = "" in node
+    parts = [
+        re.escape(char) + _branch(child)  # type: ignore[arg-type]
+        for char, child in sorted(node.items())
+        if char
+    ]
+    if not parts:
+        return ""
+    body = parts[0] if len(parts) == 1 and not ends else "(?:" + "|".join(parts) + ")"
+    return body + "?" if ends else body
