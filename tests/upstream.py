@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import re
@@ -78,7 +77,7 @@ class Transaction:
     accepted: bool  # whether the script's reply to the final dot is positive
 
 
-class Closed(Exception):
+class ClosedError(Exception):
     """The connection has ended, as the script or the client wants it."""
 
 
@@ -183,14 +182,15 @@ class Upstream:
         session = _Session(self, self.connections, reader, writer)
         try:
             await session.run()
-        except (Closed, OSError, EOFError, ssl.SSLError):
+        except (ClosedError, OSError, EOFError, ssl.SSLError):
             pass
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         finally:
             self.open_connections -= 1
             self._writers.discard(writer)
-            with contextlib.suppress(OSError, ssl.SSLError):
-                writer.close()
-                await writer.wait_closed()
+            writer.close()
             await self.note()
 
     async def note(self) -> None:
@@ -263,7 +263,7 @@ class _Session:
                 await self.say("rset", "", "250 2.0.0 forgotten")
             case "quit":
                 await self.say("quit", "", "221 2.0.0 bye")
-                raise Closed
+                raise ClosedError
             case "helo" | "noop":
                 await self.say(verb, argument, "250 upstream.test")
             case _:
@@ -285,7 +285,7 @@ class _Session:
         return _is_positive(answer)
 
     async def send(self, answer: Answer) -> None:
-        """Carry out one answer; raises Closed when it ends the connection."""
+        """Carry out one answer; raises ClosedError when it ends the connection."""
         match answer:
             case str() | bytes():
                 self.writer.write(answer if isinstance(answer, bytes) else _reply(answer))
@@ -293,7 +293,7 @@ class _Session:
             case Drop(reset=reset):
                 if reset:
                     self.writer.transport.abort()
-                raise Closed
+                raise ClosedError
             case Stall():
                 await self.upstream.note()
                 await asyncio.get_running_loop().create_future()
