@@ -6,21 +6,78 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 
-from relay.listener.options import ListenerOptions
-from relay.listener.server import Connection, Listener
+from relay.listener.options import ListenerOptions, Tls
+from relay.listener.server import HANDSHAKE_SECONDS, Connection, Listener, address_of
 from relay.listener.session import Reception
 from relay.listener.tls import ListenerError
-from relay.observe.events import ListenerOpened
+from relay.observe.events import ListenerOpened, RefusalReason
 from relay.observe.journal import Journal
 from relay.queue.spool import Spool
 
 BACKLOG = 1024  # a short one silently loses bursts of connections
+RETRY_SECONDS = 1.0  # after a connection could not be accepted
+
+
+class TlsDoor:
+    """Lets clients in that begin with TLS.
+
+    `create_server` does so too, but never tells of a handshake that failed, nor whose it was.
+    """
+
+    def __init__(self, listener: Listener, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        self.sockets = (sock,)
+        self._listener = listener
+        self._shaking: set[asyncio.Task[None]] = set()
+        self._accepting = listener.loop.create_task(self._accept_all(sock))
+
+    def close(self) -> None:
+        """Take no more connections; handshakes under way are broken off."""
+        self._accepting.cancel()
+        for task in self._shaking:
+            task.cancel()
+
+    async def _accept_all(self, sock: socket.socket) -> None:
+        listener = self._listener
+        try:
+            while True:
+                try:
+                    client, peer = await listener.loop.sock_accept(sock)
+                except OSError as error:  # too many open files: wait until some are closed
+                    listener.refuse("", RefusalReason.BUSY, f"accept: {error.strerror}")
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                task = listener.loop.create_task(self._shake_hands(client, address_of(peer)))
+                self._shaking.add(task)
+                task.add_done_callback(self._shaking.discard)
+        finally:
+            sock.close()
+
+    async def _shake_hands(self, sock: socket.socket, client: str) -> None:
+        listener = self._listener
+        if len(listener.connections) + len(self._shaking) > listener.options.max_connections:
+            sock.close()  # no word can be said before the handshake
+            listener.refuse(client, RefusalReason.BUSY, "too many connections")
+            return
+        try:
+            await listener.loop.connect_accepted_socket(
+                lambda: Connection(listener),
+                sock,
+                ssl=listener.context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            )
+        except OSError as error:  # that of `ssl` is one
+            listener.refuse(client, RefusalReason.ACCESS, f"TLS handshake: {error}")
+
+
+Door = asyncio.Server | TlsDoor
 
 
 class Servers:
     """All listeners, open."""
 
-    def __init__(self, opened: Sequence[tuple[Listener, asyncio.Server]]) -> None:
+    def __init__(self, opened: Sequence[tuple[Listener, Door]]) -> None:
         self._opened = tuple(opened)
 
     @property
@@ -69,7 +126,7 @@ async def open_listeners(
     Raises ListenerError, and then none is open.
     """
     loop = asyncio.get_running_loop()
-    opened: list[tuple[Listener, asyncio.Server]] = []
+    opened: list[tuple[Listener, Door]] = []
     try:
         for each in options:
             listener = Listener(each, reception=reception, journal=journal, spool=spool, loop=loop)
@@ -81,17 +138,19 @@ async def open_listeners(
     return Servers(opened)
 
 
-async def _listen(listener: Listener, inherited: socket.socket | None) -> asyncio.Server:
+async def _listen(listener: Listener, inherited: socket.socket | None) -> Door:
     options = listener.options
-
-    def connect() -> Connection:
-        return Connection(listener)
-
     try:
-        if inherited is not None:
-            return await listener.loop.create_server(connect, sock=inherited, backlog=BACKLOG)
-        return await listener.loop.create_server(
-            connect, options.host, options.port, backlog=BACKLOG
-        )
+        sock = inherited or _bind(options)
     except OSError as error:
         raise ListenerError(f"{options.address}: {error.strerror or error}") from error
+    if options.tls is Tls.IMPLICIT:
+        return TlsDoor(listener, sock)
+    return await listener.loop.create_server(
+        lambda: Connection(listener), sock=sock, backlog=BACKLOG
+    )
+
+
+def _bind(options: ListenerOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    return socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)

@@ -18,7 +18,7 @@ from relay.listener.options import ListenerOptions, Tls
 from relay.listener.session import Reception, Session
 from relay.listener.tls import server_context
 from relay.mail.message import Message, Spooled
-from relay.observe.events import RefusalReason
+from relay.observe.events import RefusalReason, Refused
 from relay.observe.journal import Journal
 from relay.queue.spool import Spool
 
@@ -49,6 +49,12 @@ class Listener:
         self.is_leaving = False
         self.emptied = asyncio.Event()  # no connection is left
         self.emptied.set()
+
+    def refuse(self, client: str, reason: RefusalReason, detail: str) -> None:
+        """Tell the operator of a client that got no session."""
+        self.journal.record(
+            Refused(listener=self.options.address, client=client, reason=reason, detail=detail)
+        )
 
     def enter(self, connection: Connection) -> None:
         """Count a connection."""
@@ -100,7 +106,7 @@ class Connection(SMTP):
         """Let the client in, or not."""
         listener = self._listener
         self.transport = cast("asyncio.Transport", transport)  # that of uvloop is no subclass
-        self._client = _address_of(transport.get_extra_info("peername"))
+        self._client = address_of(transport.get_extra_info("peername"))
         self._session = Session(
             listener.options,
             reception=listener.reception,
@@ -109,14 +115,15 @@ class Connection(SMTP):
             client=self._client,
             is_local=not self._client or ip_address(self._client).is_loopback,
         )
+        if listener.options.tls is Tls.IMPLICIT:
+            self._tls = True
+            self._session.dialogue.secured()
         listener.enter(self)
         self._read_at = self.loop.time()
         self._reset_timeout()
         objection = listener.objection(self._client)
         if objection is not None:
             self._make(self._session.dialogue.hang_up(*objection))
-        elif listener.options.tls is Tls.IMPLICIT:
-            self._make(Upgrade())
         else:
             self._session.greet()
             self._write()
@@ -246,15 +253,15 @@ class Connection(SMTP):
         self._read(b"")  # what arrived meanwhile
 
     async def _secure(self) -> None:
-        """Shake hands for TLS, before the greeting or after STARTTLS."""
-        listener = self._listener
+        """Shake hands after STARTTLS."""
+        context = self._listener.context
         assert self.transport is not None
-        assert listener.context is not None
+        assert context is not None
         try:
             transport = await self.loop.start_tls(
                 self.transport,
                 self,
-                listener.context,
+                context,
                 server_side=True,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
@@ -269,8 +276,6 @@ class Connection(SMTP):
             self._end_task()
         self.transport, self._tls = transport, True
         self._session.dialogue.secured()
-        if listener.options.tls is Tls.IMPLICIT:
-            self._session.greet()
         self._read(b"")
 
     def _end_task(self) -> None:
@@ -295,7 +300,7 @@ class Connection(SMTP):
             self._reset_timeout(CLOSE_SECONDS)
 
 
-def _address_of(peer: object) -> str:
+def address_of(peer: object) -> str:
     """Return the IP address of a peer in its shortest form, "" for a Unix socket."""
     if not isinstance(peer, tuple):
         return ""

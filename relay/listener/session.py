@@ -30,7 +30,7 @@ from relay.observe.events import Crashed, RefusalReason
 from relay.observe.journal import Journal
 from relay.queue.spool import Spool
 
-MAX_LINE_BYTES = 4096  # of a command; RFC 5321 §4.5.3.1.4 and its extensions ask for less
+MAX_LINE_BYTES = 4096  # of a command, before its LF; RFC 5321 §4.5.3.1.4 asks for less
 MAX_AUTH_LINE_BYTES = MAX_RESPONSE_BYTES + 64  # the response, behind `AUTH PLAIN` perhaps
 MAX_DROPPED_BYTES = 1024 * 1024  # of a line without end
 
