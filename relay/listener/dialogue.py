@@ -54,7 +54,7 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class TakeContent:
-    """What comes next is content, not commands."""
+    """Get ready for content, which comes next, and say 354."""
 
 
 Step = Accept | Upgrade | HangUp | TakeContent
@@ -265,7 +265,6 @@ class Dialogue:
             return self.junk(b"503 5.5.1 send MAIL first")
         if not self.transaction.forward_paths:
             return self.junk(b"503 5.5.1 no valid recipients")
-        self.say(b"354 end data with <CR><LF>.<CR><LF>")
         return TakeContent()
 
     def _rset(self, argument: bytes) -> Step | None:
@@ -330,6 +329,8 @@ class Dialogue:
             return self.junk(b"503 5.5.1 not within a transaction")
         if not self._offers_auth():
             return self.junk(b"538 5.7.11 encryption required, send STARTTLS first")
+        if not argument:
+            return self.junk(b"501 5.5.4 syntax: AUTH mechanism")
         name, *initial = argument.split()
         mechanism = MECHANISMS.get(name.upper())
         if mechanism is None or len(initial) > 1:

@@ -57,8 +57,8 @@ class TlsDoor:
     async def _shake_hands(self, sock: socket.socket, client: str) -> None:
         listener = self._listener
         if len(listener.connections) + len(self._shaking) > listener.options.max_connections:
-            sock.close()  # no word can be said before the handshake
             listener.refuse(client, RefusalReason.BUSY, "too many connections")
+            sock.close()  # no word can be said before the handshake
             return
         try:
             await listener.loop.connect_accepted_socket(

@@ -164,6 +164,7 @@ class Session:
             step = self.dialogue.answer(line.removesuffix(b"\r"))
             if isinstance(step, TakeContent):
                 self._begin_content()
+                self.dialogue.say(b"354 end data with <CR><LF>.<CR><LF>")
         except Exception as error:  # the edge of the session
             self._apologise(error)
             return None

@@ -14,12 +14,21 @@ from listening import House, listening
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def open_house(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., House]]:
-    """Open listeners with the options given; they close with the test."""
+    """Open listeners with the options given, on one loop and the other."""
+    yield from _opening(tmp_path, request.param)
+
+
+@pytest.fixture
+def open_quickly(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Do so on one loop only, for what no loop changes."""
+    yield from _opening(tmp_path, "uvloop")
+
+
+def _opening(tmp_path: Path, loop: str) -> Iterator[Callable[..., House]]:
     with ExitStack() as stack:
 
         def open_one(**options: Any) -> House:
-            options.setdefault("loop", request.param)
-            return stack.enter_context(listening(tmp_path / "spool", **options))
+            return stack.enter_context(listening(tmp_path / "spool", loop=loop, **options))
 
         yield open_one
 

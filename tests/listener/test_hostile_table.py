@@ -140,8 +140,10 @@ def test_row_03_a_lost_connection_while_the_message_is_taken_cancels_nothing(
         b"<a\\b@c>",
     ],
 )
-def test_row_04_what_is_no_path_is_refused_in_our_own_words(open_house: Open, path: bytes) -> None:
-    house = open_house(loop="uvloop")
+def test_row_04_what_is_no_path_is_refused_in_our_own_words(
+    open_quickly: Open, path: bytes
+) -> None:
+    house = open_quickly()
     with house.client() as client:
         client.say(b"EHLO x")
         assert client.say(b"MAIL FROM:" + path).startswith(b"501 5.1.7 sender address: ")
@@ -175,8 +177,8 @@ def test_row_05_recipients_are_limited_and_the_null_path_is_none(open_house: Ope
 
 
 @pytest.mark.parametrize("size", ["²", "١٢٣", "-1", "1_0", "+1", "0x1", "1" * 21, ""])
-def test_row_06_a_size_is_ascii_digits(open_house: Open, size: str) -> None:
-    house = open_house(loop="uvloop")
+def test_row_06_a_size_is_ascii_digits(open_quickly: Open, size: str) -> None:
+    house = open_quickly()
     with house.client() as client:
         client.say(b"EHLO x")
         reply = client.say(f"MAIL FROM:<a@b.example> SIZE={size}".encode())
@@ -237,9 +239,9 @@ def test_row_08_three_wrong_passwords_end_the_session(open_house: Open) -> None:
     "line", [b"NOOP", b"RSET", b"VRFY x", b"HELP", b"EHLO x", b"nonsense", b""]
 )
 def test_row_08_a_hundred_commands_that_move_no_mail_are_enough(
-    open_house: Open, line: bytes
+    open_quickly: Open, line: bytes
 ) -> None:
-    house = open_house(loop="uvloop")
+    house = open_quickly()
     with house.client() as client:
         client.send((line + b"\r\n") * 100)
         replies = [client.reply() for _ in range(100)]
@@ -295,8 +297,8 @@ def test_row_09_a_broken_handshake_is_one_event(
 
 @pytest.mark.parametrize("verb", [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS"])
 @pytest.mark.parametrize("more", [b"", b"EHLO x\r\nMAIL FROM:<a@b.example>\r\n"])
-def test_row_10_http_is_hung_up_at_once(open_house: Open, verb: bytes, more: bytes) -> None:
-    house = open_house(loop="uvloop")
+def test_row_10_http_is_hung_up_at_once(open_quickly: Open, verb: bytes, more: bytes) -> None:
+    house = open_quickly()
     with house.client() as client:
         client.send(verb.lower() + b" / HTTP/1.1\r\n" + more)
         assert client.rest() == b"421 4.7.0 this is not HTTP\r\n"
@@ -304,8 +306,8 @@ def test_row_10_http_is_hung_up_at_once(open_house: Open, verb: bytes, more: byt
 
 
 @pytest.mark.parametrize("line", [b"CONNECT x:25 HTTP/1.1", b"PATCH /", b"Host: x", b"Origin: x"])
-def test_row_10_so_are_its_headers(open_house: Open, line: bytes) -> None:
-    with open_house(loop="uvloop").client() as client:
+def test_row_10_so_are_its_headers(open_quickly: Open, line: bytes) -> None:
+    with open_quickly().client() as client:
         assert client.say(line).startswith(b"421 4.7.0")
         assert client.rest() == b""
 
