@@ -14,7 +14,6 @@ from relay.channels.options import Security, SmtpOptions
 from relay.channels.smtp import SmtpChannel
 from relay.mail.attempt import Attempt, InDoubt, Refused, Sent
 from relay.mail.message import Spooled
-from relay.mail.reply import Phase
 from tests.upstream import EXTENSIONS, Drop, Endless, Stall, Then, Upstream
 
 CERTIFICATES = Path(__file__).parent.parent / "certificates"
