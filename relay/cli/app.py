@@ -7,9 +7,14 @@ from typing import Annotated
 
 import typer
 
+from relay.cli import daemon, queue
+from relay.cli.check import check
+from relay.cli.classify import classify
 from relay.cli.config import Config
 from relay.cli.exits import EPILOG
 from relay.cli.run import run
+from relay.cli.send import send
+from relay.cli.status import status
 
 app = typer.Typer(
     name="relay",
@@ -40,7 +45,20 @@ def _options(
     pass
 
 
+_channel = typer.Typer(
+    name="channel", help="Stop a channel, resume it.", no_args_is_help=True, rich_markup_mode=None
+)
+_channel.command()(daemon.stop)
+_channel.command()(daemon.resume)
+
 app.command()(run)
+app.command()(check)
+app.command()(classify)
+app.command()(send)
+app.command()(status)
+app.add_typer(queue.app)
+app.add_typer(_channel)
+app.command()(daemon.reload)
 
 
 def main() -> None:

@@ -63,6 +63,6 @@ def percent(share: float) -> str:
     return f"{min(int(share * 100 + 0.5), 99) if share < 1 else 100}%"
 
 
-def parse_time(text: str | None) -> datetime | None:
+def parse_time(text: str) -> datetime:
     """Return a time as the control socket writes it."""
-    return None if text is None else datetime.fromisoformat(text)
+    return datetime.fromisoformat(text)

@@ -1,0 +1,118 @@
+"""One message of the queue with its history, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from relay.cli.daemon import Json
+from relay.cli.terminal import Styled, Words, say
+from relay.cli.words import due, moment, parse_time, percent, size, when
+from relay.policy.accounting import FINAL, WAITING, State
+
+
+def state_style(state: str) -> str:
+    """Return how a state looks."""
+    match State(state):
+        case State.SENT:
+            return "green"
+        case State.FAILED:
+            return "red"
+        case State.HELD | State.IN_DOUBT | State.DEFERRED:
+            return "yellow"
+        case _:
+            return ""
+
+
+def show_message(message: Json, closed: Mapping[str, str], now: datetime) -> None:
+    """Write all that is known of it; `closed` says of each channel why it does not send."""
+    for name, value in _envelope(message, now):
+        say(f"{name:<9} ", value)
+    say()
+    certainty = percent(message["certainty"])
+    say("it is     ", Styled(message["kind"], "bold"), f", {certainty} certain, because of")
+    for reason in message["reasons"]:
+        say(f"          {reason['where']}: {reason['what']}")
+    for recipient in message["recipients"]:
+        say()
+        _show_recipient(recipient, message["attempts"], closed, now)
+
+
+def _envelope(message: Json, now: datetime) -> Iterator[tuple[str, Words]]:
+    envelope, origin = message["envelope"], message["origin"]
+    received = parse_time(message["received_at"])
+    yield "id", Styled(message["queue_id"], "bold")
+    yield "subject", message["subject"]
+    yield "from", envelope["reverse_path"] or "<> (the null path: no reports are sent)"
+    yield "received", f"{moment(received)}, {when(received, now)}, {_origin(origin)}"
+    gone = "" if message["has_content"] else ", its content is no longer kept"
+    yield "size", f"{size(message['size_bytes'])}{gone}"
+
+
+def _origin(origin: Json) -> str:
+    if origin["listener"] == "relay":
+        return "made by relay itself"
+    words = f"at {origin['listener']}"
+    if origin["client"]:
+        words = f"{words} from {origin['client']} ({origin['helo']})"
+    if origin["application"]:
+        words = f"{words}, signed in as {origin['application']}"
+    return words
+
+
+def _show_recipient(
+    recipient: Json, attempts: list[tuple[int, Json]], closed: Mapping[str, str], now: datetime
+) -> None:
+    plan = recipient["plan"]
+    state = recipient["state"]
+    say("to        ", Styled(recipient["forward_path"], "bold"))
+    if plan["redirect"]:
+        say(f"          goes to {plan['redirect']} instead")
+    say("state     ", Styled(state, state_style(state)), _since(recipient, now))
+    say(
+        f"channel   {recipient['channel']}, planned {', then '.join(plan['channels'])}", _rule(plan)
+    )
+    for why in _waits(recipient, closed, now):
+        say("waits     ", why)
+    mine = [attempt for number, attempt in attempts if number == recipient["id"]]
+    for index, attempt in enumerate(mine, 1):
+        _show_attempt(index, attempt)
+    if not mine and recipient["attempts"]:
+        say(f"attempts  {recipient['attempts']}")
+
+
+def _since(recipient: Json, now: datetime) -> str:
+    finished = recipient["finished_at"]
+    return f", {when(parse_time(finished), now)}" if finished else ""
+
+
+def _rule(plan: Json) -> str:
+    return " (by its kind)" if plan["rule"] == "default" else f" (by {plan['rule']})"
+
+
+def _waits(recipient: Json, closed: Mapping[str, str], now: datetime) -> Iterator[str]:
+    """Yield why it is not sent now, and until when."""
+    state, channel = State(recipient["state"]), recipient["channel"]
+    if state in FINAL:
+        return
+    if state is State.HELD:
+        yield f"until it is released: {recipient['why'] or recipient['plan']['hold']}"
+        return
+    if state in WAITING and recipient["due_at"]:
+        yield f"tried {due(parse_time(recipient['due_at']), now)}"
+    if recipient["why"]:
+        yield f"last: {recipient['why']}"
+    if closed.get(channel):
+        yield f"{channel} is {closed[channel]}"
+
+
+def _show_attempt(index: int, attempt: Json) -> None:
+    result = attempt["result"]
+    style = "green" if result == "sent" else "yellow"
+    place = f"{attempt['channel']} ({attempt['upstream']})"
+    head = f"attempt {index:<2}"
+    at = moment(parse_time(attempt["at"]))
+    say(f"{head}{at} by {place}: ", Styled(result, style), f" after {attempt['seconds']:.1f} s")
+    say(f"          {attempt['reply']}")
+    if attempt["entry"]:
+        say(f"          known as {attempt['entry']}")
