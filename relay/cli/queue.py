@@ -39,9 +39,6 @@ Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="ID", help="Messages, from the reply or `relay queue list`."),
 ]
-    list[str] | None,
-    typer.Argument(metavar="ID...", help="Messages, from the reply or `relay queue list`."),
-]
 All = Annotated[bool, typer.Option("--all", help="Everything that it can be done to.")]
 
 _UNFINISHED = [state for state in State if state in WAITING or state is State.HELD]
@@ -132,10 +129,7 @@ def show(
 
 @app.command()
 def retry(
-    ids: Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="ID", help="Messages, from the reply or `relay queue list`."),
-]
+    ids: Ids = None,
     config: Config = None,
     everything: All = False,
     state: StateOption = None,
@@ -155,10 +149,7 @@ def retry(
 
 @app.command()
 def hold(
-    ids: Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="ID", help="Messages, from the reply or `relay queue list`."),
-]
+    ids: Ids = None,
     config: Config = None,
     everything: All = False,
     state: StateOption = None,
@@ -174,10 +165,7 @@ def hold(
 
 @app.command()
 def release(
-    ids: Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="ID", help="Messages, from the reply or `relay queue list`."),
-]
+    ids: Ids = None,
     config: Config = None,
     everything: All = False,
     state: StateOption = None,
@@ -193,10 +181,7 @@ def release(
 
 @app.command()
 def drop(
-    ids: Ids = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="ID", help="Messages, from the reply or `relay queue list`."),
-]
+    ids: Ids = None,
     config: Config = None,
     everything: All = False,
     state: StateOption = None,
