@@ -19,6 +19,7 @@ from relay.delivery.lane import Lane
 from relay.delivery.reports import Reporter
 from relay.delivery.sweep import Sweep
 from relay.delivery.worker import Worker
+from relay.inspect.decoding import decode_header
 from relay.inspect.inspector import Inspector
 from relay.listener.reception import Reception
 from relay.mail.attempt import Refused
@@ -232,8 +233,9 @@ def _facts(item: Waiting, head: Callable[[int], bytes], rules: RouteRules) -> Ma
     header: dict[str, list[str]] = {}
     if names := rules.header_names:
         for field in fields(head(_HEAD_BYTES)):
-            if field.name in names:
-                header.setdefault(field.name, []).append(field.value)
+            name = field.name.decode("ascii", "replace").lower()
+            if name in names:
+                header.setdefault(name, []).append(decode_header(field.value))
     return MailFacts(
         kind=item.kind,
         reverse_path=item.reverse_path,

@@ -14,7 +14,7 @@ from relay.observe.snapshot import ChannelView, Snapshot
 from relay.policy.health import Health, Open, Stopped
 from relay.queue.rows import MessageRow, RecipientRow
 from relay.queue.store import Selection, StoreError
-from relay.web.house import CannotDo, Status
+from relay.web.house import HouseError, Status
 
 _ANSWER_SECONDS = 10.0
 
@@ -132,7 +132,7 @@ class House:
     async def _set_health(self, channel: str, health: Health) -> None:
         if channel not in self.graph.channels:
             known = ", ".join(self.graph.channels)
-            raise CannotDo(f"there is no channel {channel!r}", f"use one of: {known}")
+            raise HouseError(f"there is no channel {channel!r}", f"use one of: {known}")
         await self.base.store.set_health(channel, health)
         self.base.board.set_health(channel, health)
         self.graph.changed(channel)

@@ -7,6 +7,7 @@ import gc
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from relay import __version__
 from relay.app.clock import Ids, utc_now
@@ -16,8 +17,9 @@ from relay.app.systemd import Notifier, inherited_sockets
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.inspect.inspector import Inspector
-from relay.inspect.lexicon import load_lexicon
-from relay.listener.server import ListenerError, Servers, open_listeners
+from relay.inspect.lexica import load_lexicon
+from relay.listener.listeners import Servers, open_listeners
+from relay.listener.tls import ListenerError
 from relay.mail.message import Message
 from relay.mail.reply import Reply
 from relay.observe import events
@@ -35,12 +37,12 @@ from relay.queue.store import StoreError
 from relay.settings.mistakes import SettingsError
 from relay.settings.values import Settings
 from relay.web.control import SOCKET_NAME, control_app
-from relay.web.house import CannotDo
+from relay.web.house import HouseError
 from relay.web.public import public_app
-from relay.web.server import CannotListen, Tcp, UnixSocket, WebServer
+from relay.web.server import ListenError, Tcp, UnixSocket, WebServer
 
 _STATUS = "taking mail on {}"
-_WORLD = (StoreError, ListenerError, CannotListen, OSError)
+_WORLD = (StoreError, ListenerError, ListenError, OSError)
 
 
 class CannotRunError(Exception):
@@ -143,7 +145,7 @@ class Relay:
             base=base,
             graph=graph,
             started_at=utc_now(),
-            addresses=lambda: self._servers.addresses if self._servers else (),
+            addresses=self._addresses,
             again=self.reload,
         )
         self._journal.record(
@@ -165,7 +167,7 @@ class Relay:
         self._watchdog = self._group.create_task(self._watch(), name="watchdog")
         gc.collect()
         gc.freeze()  # what is here now stays; collections need not look at it
-        self._notifier.ready(_STATUS.format(", ".join(self._servers.addresses)))
+        self._notifier.ready(_STATUS.format(", ".join(self._addresses())))
 
     def _foundation(self, health: Mapping[str, Health]) -> Foundation:
         return Foundation(
@@ -197,8 +199,12 @@ class Relay:
             reception=self._front,
             journal=self._journal,
             spool=self._spool,
-            sockets=self._sockets,
+            sockets={address: sock.dup() for address, sock in self._sockets.items()},
         )
+
+    def _addresses(self) -> tuple[str, ...]:
+        found = self._servers.addresses if self._servers else ()
+        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found)
 
     async def _open_web(self, settings: Settings) -> None:
         control = UnixSocket(settings.state_dir / SOCKET_NAME)
@@ -243,18 +249,17 @@ class Relay:
         """Reload for a signal, which nobody answers; what is wrong is in the log."""
         try:
             await self.reload()
-        except CannotDo:
+        except HouseError:
             return
 
     async def reload(self) -> str:
-        """Use the settings as they are now; say what changed. Raises CannotDo, changing nothing."""
+        """Use the settings as they are now; say what changed. HouseError changes nothing."""
         async with self._reloading:
             self._notifier.reloading()
             try:
                 said = await self._reload()
             finally:
-                addresses = self._servers.addresses if self._servers else ()
-                self._notifier.ready(_STATUS.format(", ".join(addresses)))
+                self._notifier.ready(_STATUS.format(", ".join(self._addresses())))
             return said
 
     async def _reload(self) -> str:
@@ -265,9 +270,9 @@ class Relay:
             self._journal.record(
                 events.SettingsLoaded(path=old.source, ok=False, detail=str(error))
             )
-            raise CannotDo(str(error), "mend the settings and reload again") from error
+            raise HouseError(str(error), "mend the settings and reload again") from error
         if new.state_dir != old.state_dir or new.http != old.http:
-            raise CannotDo(
+            raise HouseError(
                 "state_dir and http change only with a restart",
                 "restart relay, or set them back and reload again",
             )
@@ -276,7 +281,7 @@ class Relay:
             await self._change_listeners(old, new)
         except (OSError, ListenerError) as error:
             self._house.base.board.set_channels(old.channels)
-            raise CannotDo(str(error), "mend the settings and reload again") from error
+            raise HouseError(str(error), "mend the settings and reload again") from error
         await self._change_graph(graph)
         self._settings = new
         self._warn(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, formataddr
 from enum import StrEnum
 
 from relay.mail.reply import Reply
@@ -39,6 +39,7 @@ class Report:
     number: str  # queue id of the report, for its Message-ID
     reporter: str  # host name of this relay
     sender: str  # address in From
+    sender_name: str
     to: str  # the reverse-path of the message
     about: str  # queue id of the message
     subject: str  # of the message
@@ -55,7 +56,7 @@ def render(report: Report) -> bytes:
     status = "\r\n".join(_status_part(report))
     utf8 = not (status.isascii() and report.header.isascii())
     lines = [
-        f"From: Mail delivery <{report.sender}>",
+        f"From: {formataddr((report.sender_name, report.sender))}",
         f"To: <{report.to}>",
         f"Subject: {TITLES[report.action]}",
         f"Date: {format_datetime(report.now)}",

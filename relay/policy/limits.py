@@ -184,13 +184,13 @@ class Ledger:
 
     def charge(self, charge: Charge) -> None:
         """Count a transaction that is about to be made."""
-        at = self._advance(charge.at)
+        at = max(self._advance(charge.at), to_ms_up(charge.at))
         for window in self._windows:
             window.add(at, charge.of(window.limit.unit))
 
     def refund(self, charge: Charge) -> None:
         """Give back what the provider has not counted, dated as it was charged."""
-        at = to_ms(charge.at)
+        at = to_ms_up(charge.at)
         for window in self._windows:
             window.remove(at, charge.of(window.limit.unit))
 
@@ -215,6 +215,11 @@ class Ledger:
 def to_ms(at: datetime) -> int:
     """Return milliseconds since 1970, as the queue stores times."""
     return (at - _EPOCH) // _MILLISECOND
+
+
+def to_ms_up(at: datetime) -> int:
+    """Return the same rounded up: a charge is never dated before it was made."""
+    return -((_EPOCH - at) // _MILLISECOND)
 
 
 def from_ms(ms: int) -> datetime:

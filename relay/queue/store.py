@@ -75,7 +75,7 @@ class Opened:
 
 
 Planner = Callable[[Waiting, Callable[[int], bytes]], Plan | None]
-"""Plans what waits, with as many bytes of the content's head as it asks for; None to hold it."""
+"""Plans what waits, with as much of its content as it asks for; None holds it."""
 
 
 class Store(Protocol):
@@ -169,6 +169,9 @@ class Store(Protocol):
 
     async def content_head(self, message_id: int, size_bytes: int) -> bytes:
         """Return the beginning of a message's content, b"" if it is gone."""
+
+    async def probe(self) -> None:
+        """Write a little, to show that the queue can be written."""
 
     async def depth(self) -> list[Depth]:
         """Return how much there is of everything."""

@@ -232,6 +232,15 @@ class SqliteStore:
         """Return the beginning of the content."""
         return await self._read(lambda db: verbs.content_head(db, message_id, size_bytes))
 
+    async def probe(self) -> None:
+        """Write a little."""
+
+        def op(db: sqlite3.Connection) -> None:
+            self._check_free()
+            db.execute("INSERT OR REPLACE INTO note (name, value) VALUES ('probe', '')")
+
+        await self._writer.run(op)
+
     async def depth(self) -> list[Depth]:
         """Return how much there is."""
         return await self._read(views.depth)

@@ -15,7 +15,7 @@ from relay.mail.message import Content, Spooled, encode_id
 from relay.policy.accounting import State
 from relay.policy.health import Health
 from relay.policy.kinds import ESSENTIAL, Kind
-from relay.policy.limits import Charge, Ledger, Limit, Wait, from_ms, to_ms
+from relay.policy.limits import Charge, Ledger, Limit, Wait, from_ms, to_ms, to_ms_up
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 from relay.queue.rows import Claim, Lease, Target
 from relay.queue.sqlite.codec import decode_plan, encode_health, encode_reasons, rank_of
@@ -155,7 +155,7 @@ def claim(
             charged_recipients += len(lease.targets)
             leases.append(lease)
     if leases:
-        db.execute(_CHARGE, (channel, to_ms(now), charged_messages, charged_recipients))
+        db.execute(_CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
     if throttled is not None:
         return Claim(leases=tuple(leases), next_at=throttled.until, throttled=throttled.limit)
     return Claim(leases=tuple(leases), next_at=_next_due(db, channel))
@@ -326,7 +326,7 @@ def _refund(
     db: sqlite3.Connection, ledger: Ledger | None, lease: Lease, settlement: Settlement
 ) -> None:
     back = Charge(lease.charge.at, settlement.refund_messages, settlement.refund_recipients)
-    db.execute(_REFUND, (back.messages, back.recipients, lease.channel, to_ms(back.at)))
+    db.execute(_REFUND, (back.messages, back.recipients, lease.channel, to_ms_up(back.at)))
     if ledger is not None:
         ledger.refund(back)
 

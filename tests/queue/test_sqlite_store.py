@@ -1,0 +1,631 @@
+"""The queue's contract: what was acknowledged is there, each recipient in exactly one state."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from making import (
+    CHANNEL_FAULT,
+    CONTENT,
+    DAY,
+    GREYLISTED,
+    HOUR,
+    MINUTE,
+    NOON,
+    RECIPIENT_FAULT,
+    ROOM,
+    SCHEDULE,
+    SECOND,
+    attempt,
+    entry,
+    in_doubt,
+    refused,
+    sent,
+)
+
+from relay.mail.attempt import Outcome
+from relay.mail.message import Spooled
+from relay.mail.reply import Phase
+from relay.policy.accounting import State
+from relay.policy.health import Open, Paused
+from relay.policy.kinds import Kind
+from relay.policy.limits import Limit, Unit
+from relay.policy.plan import Plan
+from relay.policy.settle import Circumstances, Copy, settle
+from relay.policy.settlement import Settlement
+from relay.queue.rows import Lease
+from relay.queue.spool import Spool
+from relay.queue.sqlite import SqliteStore
+from relay.queue.store import QueueDamagedError, Retention, Room, Selection, StoreError
+
+DIRECT = Plan(channels=("direct",))
+KEEP = Retention(rows=30 * DAY, content=timedelta(), charges=32 * DAY)
+
+
+@asynccontextmanager
+async def opened(folder: Path, **limits: tuple[Limit, ...]) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(folder, Spool(folder / "spool"))
+    await store.open(NOON + MINUTE)
+    store.set_limits(limits)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def states(store: SqliteStore) -> dict[str, int]:
+    """Return the states that are not empty, having checked the first promise."""
+    sheet = await store.accounting()
+    assert sheet.difference == 0
+    return {state.value: count for state, count in sheet.states.items() if count}
+
+
+async def finish(
+    store: SqliteStore, lease: Lease, *outcomes: Outcome, judgement=None, at: datetime = NOON
+) -> Settlement:
+    """Settle a lease as the worker does."""
+    done = attempt(lease, *outcomes, at=at)
+    judgements = [judgement if type(o).__name__ == "Refused" else None for o in outcomes]
+    settlement = settle(
+        done,
+        [Copy(attempts=t.attempts, doubts=t.doubts, channels=t.plan.channels)
+         for t in lease.targets],
+        judgements,
+        Circumstances(
+            schedule=SCHEDULE, received_at=lease.received_at, closed={}, now=done.ended_at
+        ),
+    )  # fmt: skip
+    await store.settle(lease, done, settlement, None, ())
+    return settlement
+
+
+def run(story: Callable[[], object]) -> None:
+    asyncio.run(story())
+
+
+def test_a_message_goes_in_and_out(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@example.net", "b@example.net", subject="Rechnung 7"))
+            assert await states(store) == {"queued": 2}
+            claim = await store.claim("native", ROOM, NOON)
+            (lease,) = claim.leases
+            assert lease.content == CONTENT
+            assert [t.forward_path for t in lease.targets] == ["a@example.net", "b@example.net"]
+            assert await states(store) == {"sending": 2}
+            await finish(store, lease, sent(), refused(550), judgement=RECIPIENT_FAULT)
+            assert await states(store) == {"sent": 1, "failed": 1}
+            row = await store.message(lease.queue_id)
+            assert row.subject == "Rechnung 7"
+            assert [(a.result, a.reply) for _, a in row.attempts] == [
+                ("sent", "250 2.0.0 taken"),
+                ("failed", "550 no"),
+            ]
+
+    run(story)
+
+
+def test_what_was_put_is_there_after_a_restart_and_what_was_being_sent_comes_back(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@example.net"))
+            await store.put(entry("b@example.net"))
+            await store.claim("native", replace(ROOM, leases=1), NOON)
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        found = await store.open(NOON + MINUTE)
+        assert found.recovered == 1
+        assert await store.possible_duplicates() == 1
+        assert await states(store) == {"queued": 1, "deferred": 1}
+        first = await store.claim("native", ROOM, NOON)
+        assert len(first.leases) == 1
+        assert first.next_at == NOON + MINUTE
+        again = await store.claim("native", ROOM, NOON + MINUTE)
+        assert [t.attempts for t in again.leases[0].targets] == [2]
+        await store.close()
+
+    run(story)
+
+
+def test_what_matters_goes_first_and_then_the_oldest(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            for number, kind in enumerate((Kind.MARKETING, Kind.DIRECT, Kind.INVOICE, Kind.DIRECT)):
+                await store.put(
+                    entry(kind=kind, plan=DIRECT, at=NOON + number * SECOND, subject=str(number))
+                )
+            order = []
+            while True:
+                claim = await store.claim("direct", replace(ROOM, leases=1), NOON + MINUTE)
+                if not claim.leases:
+                    break
+                order.append(claim.leases[0].subject)
+            assert order == ["2", "1", "3", "0"]
+
+    run(story)
+
+
+def test_limits_are_charged_in_the_claim_and_survive_a_restart(tmp_path):
+    limits = (Limit(Unit.RECIPIENTS, 3, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            await store.put(entry("a@x.example", "b@x.example", plan=DIRECT))
+            await store.put(entry("c@x.example", "d@x.example", plan=DIRECT))
+            claim = await store.claim("direct", ROOM, NOON)
+            assert [len(lease.targets) for lease in claim.leases] == [2, 1]
+        async with opened(tmp_path, direct=limits) as store:
+            claim = await store.claim("direct", ROOM, NOON + HOUR)
+            assert claim.leases == ()
+            assert claim.throttled == limits[0]
+            assert claim.next_at == NOON + DAY
+            (usage,) = (await store.usage(NOON + HOUR))["direct"]
+            assert (usage.used, usage.room_at) == (3, NOON + DAY)
+            later = await store.claim("direct", ROOM, NOON + DAY)
+            assert sum(len(lease.targets) for lease in later.leases) == 3
+
+    run(story)
+
+
+def test_a_limit_that_is_added_later_counts_what_was_sent_before(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@x.example", plan=DIRECT))
+            await store.put(entry("b@x.example", plan=DIRECT))
+            await store.claim("direct", replace(ROOM, leases=1), NOON)
+            store.set_limits({"direct": (Limit(Unit.MESSAGES, 1, HOUR),)})
+            claim = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert (claim.leases, claim.next_at) == ((), NOON + HOUR)
+
+    run(story)
+
+
+def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
+    async def story():
+        async with opened(tmp_path, direct=(Limit(Unit.MESSAGES, 1, DAY),)) as store:
+            await store.put(entry("a@x.example", plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            refusal = attempt(lease, refused(550), data=False)
+            settlement = Settlement(
+                dispositions=settle(
+                    refusal,
+                    [Copy(attempts=1, doubts=0, channels=("direct",))],
+                    [RECIPIENT_FAULT],
+                    Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                ).dispositions,
+                judgements=(RECIPIENT_FAULT,),
+                refund_messages=1,
+                refund_recipients=1,
+            )
+            await store.settle(lease, refusal, settlement, None, ())
+            (usage,) = (await store.usage(NOON))["direct"]
+            assert usage.used == 0
+        async with opened(tmp_path, direct=(Limit(Unit.MESSAGES, 1, DAY),)) as store:
+            (usage,) = (await store.usage(NOON))["direct"]
+            assert usage.used == 0
+
+    run(story)
+
+
+def test_a_message_is_split_at_the_recipients_of_one_transaction(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(*(f"r{n}@x.example" for n in range(5)), plan=DIRECT))
+            sizes = []
+            while (claim := await store.claim("direct", replace(ROOM, recipients=2), NOON)).leases:
+                sizes += [len(lease.targets) for lease in claim.leases]
+            assert sizes == [2, 2, 1]
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "judgement", "state", "due"),
+    [
+        pytest.param(refused(450), GREYLISTED, "deferred", SECOND + MINUTE, id="greylisted"),
+        pytest.param(in_doubt(), None, "in_doubt", SECOND + 30 * MINUTE, id="in doubt"),
+        pytest.param(
+            refused(535, phase=Phase.AUTH), CHANNEL_FAULT, "deferred", SECOND, id="channel fault"
+        ),
+    ],
+)
+def test_what_is_not_settled_waits_as_policy_says(tmp_path, outcome, judgement, state, due):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, outcome, judgement=judgement)
+            assert await states(store) == {state: 1}
+            assert (await store.claim("direct", ROOM, NOON)).next_at == NOON + due
+
+    run(story)
+
+
+def test_settling_twice_is_settling_once(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, sent())
+            await finish(store, lease, sent())
+            assert len((await store.message(lease.queue_id)).attempts) == 1
+            assert await states(store) == {"sent": 1}
+
+    run(story)
+
+
+def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            done = attempt(lease, refused(550))
+            settlement = settle(
+                done,
+                [Copy(attempts=1, doubts=0, channels=("direct",))],
+                [RECIPIENT_FAULT],
+                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+            )
+            report = entry("shop@example.com", kind=Kind.REPORT, reverse_path=None)
+            broken = replace(report, channels=())  # one channel too few: fails inside the settling
+            with pytest.raises(ValueError, match="shorter"):
+                await store.settle(lease, done, settlement, None, (broken,))
+            assert await states(store) == {"sending": 1}
+            await store.settle(lease, done, settlement, None, (report,))
+            assert await states(store) == {"failed": 1, "queued": 1}
+
+    run(story)
+
+
+def test_what_one_caller_does_wrong_does_not_spoil_the_commit_of_others(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            good, bad = entry("a@x.example"), replace(entry("b@x.example"), channels=())
+            results = await asyncio.gather(
+                store.put(good), store.put(bad), return_exceptions=True
+            )
+            assert results[0] is None
+            assert isinstance(results[1], ValueError)
+            assert await states(store) == {"queued": 1}
+
+    run(story)
+
+
+def test_large_content_is_a_file_that_goes_when_the_message_is_done(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            spool = Spool(tmp_path / "spool")
+            message = entry(plan=DIRECT)
+            writer = spool.open(message.message.queue_id)
+            writer.write(CONTENT * 1000)
+            content = writer.finish()
+            large = replace(message, message=replace(message.message, content=content))
+            await store.put(large)
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            assert lease.content == Spooled(content.path, len(CONTENT) * 1000)
+            await finish(store, lease, sent())
+            assert Path(content.path).exists()
+            await store.purge(KEEP, NOON + MINUTE)
+            assert not Path(content.path).exists()
+            assert not (await store.message(lease.queue_id)).has_content
+
+    run(story)
+
+
+def test_half_files_of_a_run_that_died_are_removed_at_the_next_start(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    orphan = Path(spool.open("0000000000000").finish().path)
+
+    async def story():
+        async with opened(tmp_path):
+            assert not orphan.exists()
+
+    run(story)
+
+
+def test_finished_rows_are_forgotten_and_stay_counted(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@x.example", "b@x.example", plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, sent(), refused(550), judgement=RECIPIENT_FAULT)
+            assert await store.purge(KEEP, NOON + 29 * DAY) == 0
+            assert await store.purge(KEEP, NOON + 31 * DAY) == 1
+            assert await store.message(lease.queue_id) is None
+            assert await states(store) == {"sent": 1, "failed": 1}
+
+    run(story)
+
+
+def test_old_charges_are_merged_without_ever_making_room_early(tmp_path):
+    limits = (Limit(Unit.MESSAGES, 5000, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for number in range(40):
+                await store.put(entry(plan=DIRECT, at=NOON))
+                await store.claim("direct", ROOM, NOON + number * timedelta(milliseconds=50))
+            await store.purge(KEEP, NOON + HOUR)
+            with sqlite3.connect(tmp_path / "queue.sqlite") as db:
+                rows = db.execute("SELECT at, messages FROM charge ORDER BY at").fetchall()
+            assert sum(messages for _, messages in rows) == 40
+            assert len(rows) <= 3
+        async with opened(tmp_path, direct=limits) as store:
+            (usage,) = (await store.usage(NOON + DAY + timedelta(milliseconds=1500)))["direct"]
+            assert usage.used >= 10
+
+    run(story)
+
+
+# -- what a person does ---------------------------------------------------------------------------
+
+
+def test_a_person_holds_releases_retries_and_drops(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@x.example", plan=DIRECT))
+            await store.put(entry("b@x.example", plan=DIRECT, kind=Kind.MARKETING))
+            everything = Selection()
+            assert await store.hold(everything, "by hand") == 2
+            assert await states(store) == {"held": 2}
+            assert (await store.claim("direct", ROOM, NOON)).leases == ()
+            assert await store.release(Selection(kind=Kind.INVOICE), NOON) == 1
+            assert await store.drop(Selection(forward_path="b@x.example"), NOON) == 1
+            assert await states(store) == {"queued": 1, "dropped": 1}
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, refused(550), judgement=RECIPIENT_FAULT)
+            assert await store.retry(Selection(queue_ids=(lease.queue_id,)), NOON) == 1
+            assert await states(store) == {"queued": 1, "dropped": 1}
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+
+    run(story)
+
+
+def test_what_is_being_sent_cannot_be_dropped(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            await store.claim("direct", ROOM, NOON)
+            assert await store.drop(Selection(), NOON) == 0
+            assert await states(store) == {"sending": 1}
+
+    run(story)
+
+
+def test_a_bad_queue_id_is_said_to_be_one(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            with pytest.raises(ValueError, match="13 characters"):
+                await store.message("nonsense")
+
+    run(story)
+
+
+def test_what_waits_moves_to_another_channel_and_plans_change_with_the_rules(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@x.example"))
+            (item,) = await store.waiting("native", only_alternatives=True, limit=10)
+            assert await store.move({item.id: "direct"}) == 1
+            assert await store.waiting("native", only_alternatives=True, limit=10) == []
+            (moved,) = await store.waiting("direct", only_alternatives=True, limit=10)
+            assert moved.plan.channels == ("native", "direct")
+            other = Plan(channels=("esp",), rule="rule 1")
+            assert await store.plan_again("new", lambda item, head: other, NOON) == 1
+            assert await store.plan_again("new", lambda item, head: None, NOON) == 0
+            (lease,) = (await store.claim("esp", ROOM, NOON)).leases
+            assert lease.targets[0].plan.rule == "rule 1"
+
+    run(story)
+
+
+def test_the_health_of_channels_survives_a_restart(tmp_path):
+    paused = Paused(
+        entry="auth", category="auth", cause="c", fix="f", reply="535 no", since=NOON,
+        until=NOON + HOUR, failures=2,
+    )  # fmt: skip
+
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.set_health("direct", paused)
+            await store.set_health("native", Open())
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        found = await store.open(NOON)
+        await store.close()
+        assert found.health == {"direct": paused, "native": Open()}
+
+    run(story)
+
+
+# -- when the world fails -------------------------------------------------------------------------
+
+
+def test_a_second_relay_in_the_same_folder_is_told_so(tmp_path):
+    async def story():
+        async with opened(tmp_path):
+            with pytest.raises(StoreError, match="another relay is running"):
+                await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON)
+
+    run(story)
+
+
+def test_a_damaged_file_is_not_used(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            for _ in range(50):
+                await store.put(entry(content=CONTENT * 50))
+
+    run(story)
+    path = tmp_path / "queue.sqlite"
+    raw = bytearray(path.read_bytes())
+    raw[4096 : len(raw) // 2] = os.urandom(len(raw) // 2 - 4096)
+    path.write_bytes(raw)
+
+    async def again():
+        with pytest.raises(QueueDamagedError, match="damaged|queue.sqlite"):
+            await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON)
+
+    run(again)
+
+
+def test_a_full_disk_is_said_and_gets_well_by_itself(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mount.returncode:
+        pytest.skip("this machine does not allow mounting")
+
+    async def story():
+        async with opened(disk) as store:
+            await store.put(entry("first@x.example"))
+            (disk / "ballast").write_bytes(b"x" * 5_000_000)
+            with pytest.raises(StoreError, match="full"):
+                await store.put(entry("second@x.example"))
+            (lease,) = (await store.claim("native", ROOM, NOON)).leases
+            await finish(store, lease, sent())
+            (disk / "ballast").unlink()
+            await store.put(entry("third@x.example"))
+            assert await states(store) == {"sent": 1, "queued": 1}
+
+    try:
+        run(story)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+_PUT_LOOP = """
+    import asyncio, sys
+    from pathlib import Path
+    from making import MINUTE, NOON, entry
+    from relay.queue.spool import Spool
+    from relay.queue.sqlite import SqliteStore
+    from relay.queue.store import StoreError
+
+    async def main(folder):
+        store = SqliteStore(folder, Spool(folder / "spool"))
+        await store.open(NOON + MINUTE)
+        for _ in range(int(sys.argv[2])):
+            one = entry()
+            try:
+                await store.put(one)
+            except StoreError:
+                print("refused", flush=True)
+            else:
+                print(one.message.queue_id, flush=True)
+        print("end", flush=True)
+        await store.close()
+
+    asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def put_loop(folder: Path, count: int, *, wrapper: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start a process that puts messages and prints the id of each that was acknowledged."""
+    return subprocess.Popen(
+        [*wrapper, sys.executable, "-c", textwrap.dedent(_PUT_LOOP), str(folder), str(count)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_whatever_was_acknowledged_before_a_kill_is_there_after_it(tmp_path):
+    acknowledged = set()
+    for _ in range(3):
+        process = put_loop(tmp_path, 1_000_000)
+        for _ in range(40):
+            acknowledged.add(process.stdout.readline().strip())
+        process.kill()
+        acknowledged |= {line for line in process.stdout.read().split("\n") if len(line) == 13}
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+    async def story():
+        async with opened(tmp_path) as store:
+            rows = await store.recipients(Selection(), 1_000_000)
+            assert acknowledged <= {row.queue_id for row in rows}
+            await states(store)
+
+    run(story)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_failed_fsync_is_never_acknowledged_and_leaves_no_copy(tmp_path):
+    """The writer's sync fails for a while: what was refused is not in the queue, the rest is."""
+    process = put_loop(
+        tmp_path,
+        30,
+        wrapper=("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
+                 "-e", "inject=fdatasync,fsync:error=EIO:when=12..16"),
+    )  # fmt: skip
+    out, err = process.communicate(timeout=60)
+    lines = out.split()
+    assert "end" in lines, err
+    acknowledged = {line for line in lines if len(line) == 13}
+    assert "refused" in lines
+    assert acknowledged
+
+    async def story():
+        async with opened(tmp_path) as store:
+            rows = await store.recipients(Selection(), 1000)
+            assert {row.queue_id for row in rows} == acknowledged
+            assert await states(store) == {"queued": len(acknowledged)}
+
+    run(story)
+
+
+def test_leases_of_tasks_that_are_gone_are_taken_back(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            await store.put(entry(plan=DIRECT))
+            room = Room(leases=2, recipients=10, lease_for=HOUR)
+            first, second = (await store.claim("direct", room, NOON)).leases
+            assert await store.take_back(frozenset(), NOON + MINUTE) == 0
+            working = frozenset({second.message_id})
+            assert await store.take_back(working, NOON + 2 * HOUR) == 1
+            (again,) = (await store.claim("direct", room, NOON + 2 * HOUR)).leases
+            assert again.message_id == first.message_id
+
+    run(story)
+
+
+def test_a_clock_that_was_stepped_back_leaves_nothing_waiting_for_tomorrow(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT, at=NOON + DAY))
+            assert (await store.claim("direct", ROOM, NOON)).next_at == NOON + DAY
+            assert await store.clamp(NOON + HOUR) == 1
+            assert len((await store.claim("direct", ROOM, NOON + HOUR)).leases) == 1
+
+    run(story)
+
+
+def test_depth_says_how_much_there_is_and_how_old(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry("a@x.example", at=NOON))
+            await store.put(entry("b@x.example", at=NOON + MINUTE))
+            await store.put(entry(kind=Kind.MARKETING, plan=DIRECT))
+            rows = {(d.state, d.channel, d.kind): d for d in await store.depth()}
+            invoices = rows[State.QUEUED, "native", Kind.INVOICE]
+            assert (invoices.recipients, invoices.oldest_at) == (2, NOON)
+
+    run(story)
