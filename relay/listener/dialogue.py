@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.listener.options import Auth, ListenerOptions, Tls
 from relay.listener.sign_in import (
@@ -64,18 +64,16 @@ class Dialogue:
     """The state that commands change, and the replies to them."""
 
     __slots__ = (
-        "_application",
         "_client",
         "_extended",
         "_failures",
-        "_helo",
         "_is_local",
         "_journal",
         "_junk_count",
         "_options",
         "_replies",
-        "_tls",
         "exchange",
+        "origin",
         "transaction",
     )
 
@@ -86,10 +84,8 @@ class Dialogue:
         self._journal = journal
         self._client = client
         self._is_local = is_local
-        self._tls = False
-        self._helo: str | None = None
         self._extended = False
-        self._application: str | None = None
+        self.origin = Origin(listener=options.address, client=client)
         self._junk_count = 0
         self._failures = 0  # of AUTH
         self._replies: list[bytes] = []
@@ -167,19 +163,9 @@ class Dialogue:
 
     def secured(self) -> None:
         """Begin again inside TLS (RFC 3207 §4.2)."""
-        self._tls = True
-        self._helo, self._extended, self._application = None, False, None
+        self.origin = Origin(listener=self._options.address, client=self._client, tls=True)
+        self._extended = False
         self.transaction = self.exchange = None
-
-    def origin(self) -> Origin:
-        """Return where a message of this session comes from."""
-        return Origin(
-            listener=self._options.address,
-            application=self._application,
-            client=self._client,
-            helo=self._helo or "",
-            tls=self._tls,
-        )
 
     @property
     def is_extended(self) -> bool:
@@ -215,16 +201,17 @@ class Dialogue:
         return self.junk(f"250 {self._options.hostname}".encode("ascii", "replace"))
 
     def _begin(self, name: bytes, *, extended: bool) -> None:
-        self._helo = _CONTROLS.sub("?", name[:MAX_NAME].decode("utf-8", "replace"))
+        helo = _CONTROLS.sub("?", name[:MAX_NAME].decode("utf-8", "replace"))
+        self.origin = replace(self.origin, helo=helo)
         self._extended = extended
         self.transaction = None
 
     def _mail(self, argument: bytes) -> Step | None:
-        if self._helo is None:
+        if not self.origin.helo:
             return self.junk(_HELO_FIRST)
         if self.transaction is not None:
             return self.junk(b"503 5.5.1 nested MAIL command")
-        if self._options.auth is Auth.REQUIRED and self._application is None:
+        if self._options.auth is Auth.REQUIRED and self.origin.application is None:
             self.record(RefusalReason.AUTH, "MAIL without AUTH")
             return self.junk(_SIGN_IN_FIRST)
         try:
@@ -302,7 +289,7 @@ class Dialogue:
     def _starttls(self, argument: bytes) -> Step | None:
         if argument:
             return self.junk(b"501 5.5.4 syntax: STARTTLS")
-        if self._tls:
+        if self.origin.tls:
             return self.junk(b"503 5.5.1 TLS is active already")
         if not self._offers_tls():
             return self.junk(b"502 5.5.1 STARTTLS is not offered")
@@ -310,7 +297,7 @@ class Dialogue:
         return Upgrade()
 
     def _offers_tls(self) -> bool:
-        return self._options.tls is Tls.STARTTLS and not self._tls
+        return self._options.tls is Tls.STARTTLS and not self.origin.tls
 
     # -- signing in ---------------------------------------------------------------------------
 
@@ -318,12 +305,12 @@ class Dialogue:
         options = self._options
         if options.auth is Auth.OFF or not options.applications:
             return False
-        return self._tls or self._is_local or options.tls is Tls.NONE
+        return self.origin.tls or self._is_local or options.tls is Tls.NONE
 
     def _auth(self, argument: bytes) -> Step | None:
         if not self._extended:
             return self.junk(_HELO_FIRST)
-        if self._options.auth is Auth.OFF or self._application is not None:
+        if self._options.auth is Auth.OFF or self.origin.application is not None:
             return self.junk(b"503 5.5.1 not needed here or done already")
         if self.transaction is not None:
             return self.junk(b"503 5.5.1 not within a transaction")
@@ -360,8 +347,9 @@ class Dialogue:
         return None
 
     def _sign_in(self, claimed: Credentials) -> Step | None:
-        self._application = authenticate(self._options.applications, claimed)
-        if self._application is not None:
+        application = authenticate(self._options.applications, claimed)
+        if application is not None:
+            self.origin = replace(self.origin, application=application)
             self.say(b"235 2.7.0 welcome")
             return None
         self._failures += 1

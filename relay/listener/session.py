@@ -17,7 +17,6 @@ from relay.listener.dialogue import (
     HangUp,
     Step,
     TakeContent,
-    Upgrade,
     encode_reply,
 )
 from relay.listener.intake import Intake, Refusal
@@ -60,6 +59,7 @@ class Session:
         "_journal",
         "_options",
         "_pending",
+        "_queue_id",
         "_received_at",
         "_reception",
         "_spool",
@@ -85,6 +85,7 @@ class Session:
         self._dropped_bytes = 0  # of the line that is too long
         self._intake: Intake | None = None  # between 354 and the final dot
         self._id = 0  # of the message that is received
+        self._queue_id = ""  # the same, as people see it
         self._received_at = reception.now()  # when its content began to arrive
 
     def greet(self) -> None:
@@ -103,7 +104,7 @@ class Session:
             if not isinstance(step, TakeContent):
                 break
             step = None
-        if isinstance(step, HangUp | Upgrade):
+        if step is not None and not isinstance(step, Accept):
             self._pending = b""  # RFC 3207 §4.2: nothing said before the handshake counts after it
         return step
 
@@ -150,14 +151,14 @@ class Session:
             end = buffer.find(b"\n", position)
             if end < 0:
                 self._pending = buffer[position:]
-                return self._check_fragment()
+                return self._check_fragment() if self._pending else None
             step = self._read_line(buffer[position:end])
             position = end + 1
         self._pending = buffer[position:]
         return step
 
     def _read_line(self, line: bytes) -> Step | None:
-        if self._dropped_bytes or len(line) > self._max_line_bytes(line):
+        if self._dropped_bytes or self._is_too_long(line):
             self._dropped_bytes = 0
             return self.dialogue.line_too_long()
         try:
@@ -174,10 +175,11 @@ class Session:
         self.abandon()
         self.dialogue.say(encode_reply(self.crash(error), smtputf8=False))
 
-    def _max_line_bytes(self, line: bytes) -> int:
-        if self.dialogue.exchange is not None or line[:4].upper() == b"AUTH":
-            return MAX_AUTH_LINE_BYTES
-        return MAX_LINE_BYTES
+    def _is_too_long(self, line: bytes) -> bool:
+        if len(line) <= MAX_LINE_BYTES:
+            return False
+        is_auth = self.dialogue.exchange is not None or line[:4].upper() == b"AUTH"
+        return not is_auth or len(line) > MAX_AUTH_LINE_BYTES
 
     def _check_fragment(self) -> Step | None:
         """Drop and count a line that is too long already."""
@@ -188,7 +190,7 @@ class Session:
                 RefusalReason.ABUSE,
                 "TLS handshake on a port without implicit TLS",
             )
-        if self._dropped_bytes or len(fragment) > self._max_line_bytes(fragment):
+        if self._dropped_bytes or self._is_too_long(fragment):
             self._dropped_bytes += len(fragment)
             self._pending = b""
         if self._dropped_bytes <= MAX_DROPPED_BYTES:
@@ -201,10 +203,11 @@ class Session:
 
     def _begin_content(self) -> None:
         self._id = self._reception.new_id()
+        self._queue_id = encode_id(self._id)
         self._received_at = self._reception.now()
         self._intake = Intake(
             self._trace_fields,
-            queue_id=encode_id(self._id),
+            queue_id=self._queue_id,
             spool=self._spool,
             max_bytes=self._options.max_message_bytes,
             max_hops=self._options.max_hops,
@@ -213,8 +216,7 @@ class Session:
     def _trace_fields(self, facts: HeaderFacts) -> bytes:
         """Return what is put in front of the content."""
         transaction = self.dialogue.transaction
-        origin = self.dialogue.origin()
-        queue_id = encode_id(self._id)
+        origin = self.dialogue.origin
         received = received_field(
             helo=origin.helo,
             client=origin.client,
@@ -225,11 +227,14 @@ class Session:
                 authenticated=origin.application is not None,
                 smtputf8=transaction is not None and transaction.smtputf8,
             ),
-            queue_id=queue_id,
+            queue_id=self._queue_id,
             at=self._received_at,
         )
         return received + missing_fields(
-            facts, hostname=self._options.hostname, queue_id=queue_id, at=self._received_at
+            facts,
+            hostname=self._options.hostname,
+            queue_id=self._queue_id,
+            at=self._received_at,
         )
 
     def _read_content(self) -> Step | None:
@@ -269,7 +274,7 @@ class Session:
                 id=self._id,
                 received_at=self._received_at,
                 envelope=transaction.envelope(),
-                origin=self.dialogue.origin(),
+                origin=self.dialogue.origin,
                 content=content,
             )
         )

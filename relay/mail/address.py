@@ -18,7 +18,7 @@ _DOT_STRING = _ATEXT + rb"+(?:\.+" + _ATEXT + rb"+)*\.*"
 _QUOTED_STRING = rb'"(?:[ !#-\[\]-~\x80-\xff]|\\[ -~])*"'
 _LABEL = rb"[A-Za-z0-9_\x80-\xff](?:[A-Za-z0-9_\x80-\xff-]*[A-Za-z0-9_\x80-\xff])?"
 _DOMAIN = _LABEL + rb"(?:\." + _LABEL + rb")*"
-_LITERAL = rb"\[(?:(?P<ipv4>[0-9.]{7,15})|[Ii][Pp][Vv]6:(?P<ipv6>[0-9A-Fa-f:.]{2,45}))\]"
+_LITERAL = rb"\[(?:[0-9.]{7,15}|[Ii][Pp][Vv]6:[0-9A-Fa-f:.]{2,45})\]"  # see `_check_literal`
 _MAILBOX = rb"(?:%b|%b)@(?:%b|%b)" % (_DOT_STRING, _QUOTED_STRING, _DOMAIN, _LITERAL)
 _SOURCE_ROUTE = rb"(?:@%b(?:,@%b)*:)?" % (_DOMAIN, _DOMAIN)
 _ANY_PATH = re.compile(rb"<%b(?P<address>%b|%b|)>" % (_SOURCE_ROUTE, _MAILBOX, _DOT_STRING))
@@ -95,17 +95,19 @@ def _parse_path(argument: bytes) -> tuple[str | None, bytes]:
         if match.end() > len(b"<>"):
             raise PathError("a source route to nowhere")
         return None, rest
-    _check_literal(match)
-    return _decode(match["address"]), rest
+    address = _decode(match["address"])
+    if address.endswith("]"):
+        _check_literal(address.rpartition("[")[2][:-1])
+    return address, rest
 
 
-def _check_literal(match: re.Match[bytes]) -> None:
-    groups = match.groupdict()
+def _check_literal(literal: str) -> None:
+    tag, is_tagged, ipv6 = literal.partition(":")
     try:
-        if groups.get("ipv4"):
-            IPv4Address(groups["ipv4"].decode("ascii"))
-        if groups.get("ipv6"):
-            IPv6Address(groups["ipv6"].decode("ascii"))
+        if is_tagged:
+            IPv6Address(ipv6)
+        else:
+            IPv4Address(tag)
     except AddressValueError:
         raise PathError("malformed address literal") from None
 

@@ -83,7 +83,8 @@ def fields(head: bytes) -> Iterator[Field]:
 def date_time(at: datetime) -> str:
     """Return a moment as RFC 5322 §3.3 writes it, in UTC."""
     at = at.astimezone(UTC)
-    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M:%S} +0000"
+    time = f"{at.hour:02}:{at.minute:02}:{at.second:02}"
+    return f"{_DAYS[at.weekday()]}, {at.day} {_MONTHS[at.month - 1]} {at.year} {time} +0000"
 
 
 def protocol_name(*, extended: bool, tls: bool, authenticated: bool, smtputf8: bool) -> str:

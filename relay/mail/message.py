@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: no I, L, O, U
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES = {char: value for value, char in enumerate(_ALPHABET)}
 _RANDOM_BITS = 20
 ID_LENGTH = 13  # characters of 5 bits; 63 bits are used
@@ -87,7 +88,8 @@ def time_of_id(number: int) -> datetime:
 
 def encode_id(number: int) -> str:
     """Return an id as 13 characters of Crockford's base 32."""
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(60, -1, -5))
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(50, -1, -10)]
+    return _ALPHABET[(number >> 60) & 31] + "".join(pairs)
 
 
 def decode_id(text: str) -> int:
