@@ -207,7 +207,7 @@ def _judge(settings: ChannelSettings, base: Foundation) -> Callable[[Refused], J
         return partial(base.replies.judge, provider=settings.provider)
     return partial(
         base.replies.judge,
-        provider=settings.provider or base.providers.by_host(options.host),
+        provider=settings.provider or base.providers.by_host(options.host, options.username),
         host=options.host,
         port=options.port,
         security=options.security,

@@ -28,8 +28,8 @@ from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
 from relay.policy.classify import ClassifyRules
 from relay.policy.health import Health, Paused
-from relay.providers.detect import load_providers
-from relay.providers.replies import load_replies
+from relay.providers.detect import Providers
+from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
@@ -178,8 +178,8 @@ class Relay:
             ids=Ids(utc_now),
             inspector=self._inspector,
             classify_rules=ClassifyRules(lexicon=load_lexicon()),
-            replies=load_replies(),
-            providers=load_providers(),
+            replies=ReplyDictionary.load(),
+            providers=Providers(),
         )
 
     async def _use(self, graph: Graph) -> None:
