@@ -72,8 +72,8 @@ def _show_recipient(
     say(
         f"channel   {recipient['channel']}, planned {', then '.join(plan['channels'])}", _rule(plan)
     )
-    for why in _waits(recipient, closed, now):
-        say("waits     ", why)
+    for name, value in _waits(recipient, closed, now):
+        say(f"{name:<9} ", value)
     mine = [attempt for number, attempt in attempts if number == recipient["id"]]
     for index, attempt in enumerate(mine, 1):
         _show_attempt(index, attempt)
@@ -90,20 +90,21 @@ def _rule(plan: Json) -> str:
     return " (by its kind)" if plan["rule"] == "default" else f" (by {plan['rule']})"
 
 
-def _waits(recipient: Json, closed: Mapping[str, str], now: datetime) -> Iterator[str]:
+def _waits(recipient: Json, closed: Mapping[str, str], now: datetime) -> Iterator[tuple[str, str]]:
     """Yield why it is not sent now, and until when."""
     state, channel = State(recipient["state"]), recipient["channel"]
     if state in FINAL:
         return
     if state is State.HELD:
-        yield f"until it is released: {recipient['why'] or recipient['plan']['hold']}"
+        yield "why", recipient["why"] or recipient["plan"]["hold"] or "held"
+        yield "to do", f"`relay queue release {recipient['queue_id']}`, or drop"
         return
     if state in WAITING and recipient["due_at"]:
-        yield f"tried {due(parse_time(recipient['due_at']), now)}"
+        yield "due", due(parse_time(recipient["due_at"]), now)
     if recipient["why"]:
-        yield f"last: {recipient['why']}"
+        yield "last", recipient["why"]
     if closed.get(channel):
-        yield f"{channel} is {closed[channel]}"
+        yield "waits", f"{channel} is {closed[channel]}"
 
 
 def _show_attempt(index: int, attempt: Json) -> None:

@@ -22,9 +22,9 @@ class Sample(StrEnum):
 SENDERS = {
     Sample.INVOICE: "billing@shop.example.com",
     Sample.NEWSLETTER: "news@shop.example.com",
-    Sample.PLAIN: "anna@example.com",
+    Sample.PLAIN: "ben@example.com",
 }
-RECIPIENT = "ben@example.net"
+RECIPIENT = "anna@example.net"
 
 _A4 = "[0 0 595 842]"  # points
 _FONTS = "<< /Font << /F1 5 0 R >> >>"
@@ -32,14 +32,14 @@ _INVOICE_LINES = (
     "Example Shop Ltd",
     "Invoice 2026-0042",
     "Invoice date: 2026-03-01",
-    "Bill to: Ben Example",
+    "Bill to: Anna Example",
     "1 x Garden chair, folding    100.00 EUR",
     "VAT 19 %    19.00 EUR",
     "Total 119.00 EUR",
     "Please pay within 14 days.",
 )
 _INVOICE_TEXT = """\
-Dear Mr Example,
+Dear Ms Example,
 
 thank you for your order. Attached you find invoice 2026-0042.
 
@@ -65,11 +65,15 @@ _NEWSLETTER_HTML = """\
 </td></tr></table></body></html>
 """
 _PLAIN_TEXT = """\
-Hi Ben,
+Hi Anna,
 
-are you free for lunch on Thursday? The place at the corner, half past twelve?
+Thursday is fine, half past twelve at the corner. I'll bring the photos!
 
-Anna
+Ben
+
+On Mon, 2 Mar 2026 at 09:12, Anna Example <anna@example.net> wrote:
+> Hi Ben,
+> are you free for lunch on Thursday?
 """
 
 
@@ -88,7 +92,8 @@ def make_sample(
         case Sample.NEWSLETTER:
             _make_newsletter(message)
         case Sample.PLAIN:
-            message["Subject"] = "Lunch on Thursday?"
+            message["Subject"] = "Re: Lunch on Thursday?"
+            message["In-Reply-To"] = message["References"] = "<lunch@example.com>"
             message.set_content(_PLAIN_TEXT)
     if subject is not None:
         message.replace_header("Subject", subject)

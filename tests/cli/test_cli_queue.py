@@ -1,0 +1,169 @@
+"""`relay queue`, `channel` and `reload` against the real control socket of a small house."""
+
+from __future__ import annotations
+
+import pytest
+from commanding import Terminal
+from conftest import Serve
+from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse
+
+from relay.policy.accounting import State
+from relay.policy.kinds import Kind
+from relay.queue.store import Selection
+
+
+def test_the_queue_is_a_table_a_line_for_each_recipient(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    head, *rows = relay("queue", "list").out.splitlines()
+    assert head.split() == ["ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "DUE", "SUBJECT"]
+    assert [row.split()[:5] for row in rows] == [
+        [FIRST, "deferred", "invoice", "direct", "bob@example.net"],
+        [SECOND, "held", "marketing", "direct", "bob@example.net"],
+    ]
+
+
+@pytest.mark.parametrize("command", [("queue", "list"), ("queue", "show", FIRST), ("status",)])
+def test_hostile_words_reach_no_terminal(
+    relay: Terminal, serve: Serve, command: tuple[str, ...]
+) -> None:
+    serve(SmallHouse(health=PAUSED))
+    said = relay(*command)
+    assert said.code == 0
+    assert r"\x1b[31m<script>" in said.out
+    assert all(char.isprintable() or char == "\n" for char in said.out)
+
+
+def test_the_list_is_filtered_by_relay(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    assert [
+        row["queue_id"] for row in relay("queue", "list", "--json", "--state", "held").json
+    ] == [SECOND]
+    none = relay("queue", "list", "--kind", "sms")
+    assert (none.code, none.out) == (0, "")
+    assert none.err == "There is nothing in the queue that fits.\n"
+    one = relay("queue", "list", "--limit", "1")
+    assert one.err == "These are the newest 1; there may be more (--limit).\n"
+
+
+def test_a_message_is_shown_with_why(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse(health=PAUSED))
+    out = relay("queue", "show", FIRST).out
+    assert "it is     invoice, 98% certain, because of\n          Subject: 'Rechnung'\n" in out
+    assert "channel   direct, planned direct (by its kind)\n" in out
+    assert "last      451 4.7.1 later\n" in out
+    assert "waits     direct is paused (The password is wrong.), tried again now\n" in out
+    assert relay("queue", "show", FIRST, "--json").json["subject"] == HOSTILE
+
+
+def test_an_unknown_message_is_said_to_be(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    said = relay("queue", "show", "01ABCDEFGHJKX")
+    assert said.code == 1
+    assert said.err.startswith("No message 01ABCDEFGHJKX is known.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "selected", "says"),
+    [
+        pytest.param(
+            ("retry", FIRST.lower(), SECOND), [Selection(queue_ids=(FIRST, SECOND))],
+            "2 recipients due now", id="by id, in any case",
+        ),
+        pytest.param(
+            ("hold", FIRST, "--recipient", "bob@example.net"),
+            [Selection(queue_ids=(FIRST,), forward_path="bob@example.net")],
+            "1 recipient held", id="one recipient of one message",
+        ),
+        pytest.param(
+            ("release", "--all"), [Selection(state=State.HELD)],
+            "1 recipient released", id="all that is held",
+        ),
+        pytest.param(
+            ("retry", "--channel", "direct"),
+            [
+                Selection(state=state, channel="direct")
+                for state in (State.QUEUED, State.DEFERRED, State.IN_DOUBT)
+            ],
+            "1 recipient due now", id="all that waits for a channel",
+        ),
+        pytest.param(
+            ("drop", "--state", "held", "--kind", "marketing"),
+            [Selection(state=State.HELD, kind=Kind.MARKETING)],
+            "1 recipient dropped", id="without a terminal nothing is asked",
+        ),
+    ],
+)  # fmt: skip
+def test_an_action_reaches_what_was_named(
+    relay: Terminal,
+    serve: Serve,
+    words: tuple[str, ...],
+    selected: list[Selection],
+    says: str,
+) -> None:
+    house = serve(SmallHouse())
+    said = relay("queue", *words)
+    assert (said.code, said.out) == (0, f"{says}\n")
+    assert house.acts == [(words[0], selection) for selection in selected]
+
+
+def test_an_action_that_reaches_nothing_ends_with_1(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    said = relay("queue", "hold", "--kind", "sms")
+    assert said.code == 1
+    assert said.err.startswith("Nothing fits")
+
+
+@pytest.mark.parametrize("words", [(), (FIRST, "--all")])
+def test_an_action_on_nothing_or_on_two_things_is_wrong_usage(
+    relay: Terminal, serve: Serve, words: tuple[str, ...]
+) -> None:
+    house = serve(SmallHouse())
+    assert relay("queue", "drop", *words).code == 2
+    assert house.acts == []
+
+
+def test_a_channel_is_stopped_and_resumed(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    assert relay("channel", "stop", "direct").out == "direct is stopped\n"
+    assert "direct was stopped by a person" in relay("status").out
+    assert relay("channel", "resume", "direct").out == "direct sends again\n"
+    said = relay("channel", "resume", "nope")
+    assert (said.code, said.err) == (1, "There is no channel 'nope'.\nGive one of: direct.\n")
+
+
+def test_settings_are_reloaded_or_their_mistakes_told(relay: Terminal, serve: Serve) -> None:
+    house = serve(SmallHouse())
+    assert relay("reload").out == "nothing changed\n"
+    house.not_ready = ("reload",)
+    said = relay("reload")
+    assert said.code == 1
+    assert said.err.splitlines() == [
+        "relay.yaml:3: retry.waits: expected a list",
+        "Mend the settings.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("queue", "list"),
+        ("queue", "show", FIRST),
+        ("queue", "retry", "--all"),
+        ("queue", "drop", FIRST, "--yes"),
+        ("channel", "stop", "direct"),
+        ("reload",),
+    ],
+    ids=" ".join,
+)
+def test_commands_say_that_no_relay_is_running(relay: Terminal, words: tuple[str, ...]) -> None:
+    said = relay(*words)
+    assert (said.code, said.out) == (69, "")
+    socket = relay.folder / "state" / "relay" / "control.sock"
+    assert said.err.startswith(f"No relay is running: nobody answers on {socket}.\nStart it with ")
+
+
+def test_mistakes_in_the_settings_do_not_keep_from_asking(relay: Terminal, serve: Serve) -> None:
+    serve(SmallHouse())
+    relay.write_settings(f"state_dir: {relay.folder}/state/relay\nretry: {{waits: soon}}\n")
+    assert relay("status").code == 0
