@@ -73,7 +73,7 @@ def list_queue(
         return
     if rows:
         show_table(
-            ("ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "DUE", "SUBJECT"), map(_row, rows)
+            ("ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "WHEN", "SUBJECT"), map(_row, rows)
         )
     else:
         _say_nothing_fits(state, channel, kind, recipient)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -23,26 +26,30 @@ _WELCOME = """\
 relay {version} REHEARSES: it takes mail, decides what each message is and which way it would go,
 and writes it to a file. Nothing leaves this machine.
 
-  it takes mail at   {address} (SMTP)
-  it files mail in   {folder}
-  it tells of itself {page}
+  mail in   {address} (SMTP)
+  mail out  {folder}/
+  metrics   {metrics}
 
-Send a first mail from another terminal:
+Send a first mail from another terminal, in one of these ways:
 
   {relay} send --kind invoice
   swaks --server {address} --from you@example.com --to friend@example.net
-  {python} -c 'import smtplib; smtplib.SMTP("{host}", {port}).sendmail("you@example.com", \
+  python3 -c 'import smtplib; smtplib.SMTP("{host}", {port}).sendmail("you@example.com", \
 "friend@example.net", "Subject: Hello\\n\\nHello there.")'
 
-Then look: `{relay} status`, `{relay} queue list`.
+Then see what became of it:
+
+  {relay} status
+  {relay} queue list
+  ls {folder}/*
 
 {live}
 
 Ctrl-C ends it. What follows is its log.
 """
 _LIVE_WITHOUT_FILE = """\
-To go live, write /etc/relay/relay.yaml (or a file that $RELAY_CONFIG or --config names), look it
-over with `{relay} check`, and start again. The README has one to begin with."""
+To go live, write /etc/relay/relay.yaml, or a file that --config or $RELAY_CONFIG names (the README
+has one to begin with), look it over with `{relay} check`, and start again."""
 _LIVE_WITH_FILE = """\
 To go live, take `rehearsal: true` out of {file} and start again."""
 
@@ -62,40 +69,63 @@ def run(config: Config = None) -> None:
     from relay.settings.loader import load
     from relay.settings.mistakes import SettingsError
 
+    welcome = partial(_welcome, config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            drained = runner.run(run_relay(lambda: load(config, os.environ), os.environ, _welcome))
+            drained = runner.run(run_relay(lambda: load(config, os.environ), os.environ, welcome))
     except SettingsError as error:
         end_with_mistakes(error)
     except CannotRunError as error:
-        fail(f"relay cannot run: {error}", "", Exit.NOT_DONE)
+        _fail(error)
     raise typer.Exit(Exit.DONE if drained else Exit.LATER)
 
 
-def _welcome(settings: Settings) -> None:
+def _fail(error: Exception) -> NoReturn:
+    """End with why relay cannot run; most errors say what to do themselves."""
+    match error.__cause__:
+        case OSError(filename=str(path), strerror=str(why)):
+            fix = "It has to be able to write in its state_dir: `relay check` says which that is."
+            fail(f"relay cannot run: {path}: {why.lower()}", fix, Exit.NOT_DONE)
+        case _:
+            fail(f"relay cannot run: {error}", "", Exit.NOT_DONE)
+
+
+def _welcome(config: Path | None, settings: Settings) -> None:
+    """Say on the terminal what runs now; the log says it to everybody else."""
     if settings.rehearsal:
-        typer.echo(_rehearsal(settings))
+        typer.echo(_rehearsal(config, settings))
     elif sys.stderr.isatty():
         addresses = ", ".join(listener.address for listener in settings.listeners)
         typer.echo(f"relay takes mail at {addresses}; Ctrl-C ends it.", err=True)
 
 
-def _rehearsal(settings: Settings) -> str:
+def _rehearsal(config: Path | None, settings: Settings) -> str:
     from relay import __version__
 
     listener = settings.listeners[0]
-    relay = "relay" if not sys.argv[0].endswith("__main__.py") else "python -m relay"
+    relay = _this_command(config)
     is_file = settings.source != "rehearsal"
     live = _LIVE_WITH_FILE if is_file else _LIVE_WITHOUT_FILE
-    page = f"http://{settings.http.address}/metrics" if settings.http else "(http is switched off)"
+    metrics = f"http://{settings.http.address}/metrics" if settings.http else "http is switched off"
     return _WELCOME.format(
         version=__version__,
         relay=relay,
-        python="python3",
         address=listener.address,
         host=listener.host,
         port=listener.port,
-        folder=clean(f"{settings.state_dir}/rehearsal/CHANNEL/*.eml"),
-        page=page,
-        live=live.format(relay=relay, file=clean(shlex.quote(settings.source))),
+        folder=clean(shlex.quote(str(settings.state_dir / "rehearsal"))),
+        metrics=metrics,
+        live=live.format(relay=relay, file=clean(settings.source)),
     )
+
+
+def _this_command(config: Path | None) -> str:
+    """Return how to call this relay from a shell in the same folder."""
+    started = sys.argv[0]
+    if started.endswith("__main__.py"):
+        command = f"{shlex.quote(sys.executable)} -m relay"
+    else:
+        on_path = shutil.which("relay")
+        is_it = on_path is not None and Path(on_path).samefile(started)
+        command = "relay" if is_it else shlex.quote(started)
+    return clean(f"{command} -c {shlex.quote(str(config))}" if config else command)

@@ -15,7 +15,7 @@ from relay.queue.store import Selection
 def test_the_queue_is_a_table_a_line_for_each_recipient(relay: Terminal, serve: Serve) -> None:
     serve(SmallHouse())
     head, *rows = relay("queue", "list").out.splitlines()
-    assert head.split() == ["ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "DUE", "SUBJECT"]
+    assert head.split() == ["ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "WHEN", "SUBJECT"]
     assert [row.split()[:5] for row in rows] == [
         [FIRST, "deferred", "invoice", "direct", "bob@example.net"],
         [SECOND, "held", "marketing", "direct", "bob@example.net"],
