@@ -112,6 +112,7 @@ def judgement(
         retry=retry,
         pause=pause,
         retry_after=retry_after,
+        advice=None,
         window=window,
         cause="Something is wrong.",
         fix="Mend it.",

@@ -9,7 +9,8 @@ from relay.policy.judgement import Judgement, Retry
 
 _FIX_FIRST_WAITS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
 _BACKOFF_WAITS = (
-    timedelta(seconds=10),
+    timedelta(seconds=5),
+    timedelta(seconds=15),
     timedelta(seconds=30),
     timedelta(minutes=1),
     timedelta(minutes=5),
@@ -51,8 +52,9 @@ Health = Open | Paused | Stopped
 def after_fault(health: Health, judgement: Judgement, reply: str, now: datetime) -> Health:
     """Return the state after a failure that is the channel's fault.
 
-    Waits grow with the failures in a row. A quota waits for what the reply names, else for its
-    window, else an hour; a thing to be mended by a person is probed rarely.
+    Waits grow with the failures in a row and are never shorter than the reply asks for. A quota
+    without a named time waits for what is advised or its window, at most an hour; a thing to be
+    mended by a person is probed rarely.
     """
     if isinstance(health, Stopped):
         return health
@@ -60,7 +62,8 @@ def after_fault(health: Health, judgement: Judgement, reply: str, now: datetime)
     since = health.since if isinstance(health, Paused) else now
     match judgement.retry:
         case Retry.WAIT_WINDOW | Retry.SPLIT:
-            wait = judgement.retry_after or min(judgement.window or _QUOTA_WAIT, _QUOTA_WAIT)
+            known = judgement.advice or judgement.window or _QUOTA_WAIT
+            wait = judgement.retry_after or min(known, _QUOTA_WAIT)
         case Retry.FIX_FIRST | Retry.REFRESH_TOKEN | Retry.NONE:
             wait = _grow(_FIX_FIRST_WAITS, failures)
         case _:

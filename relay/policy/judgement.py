@@ -55,7 +55,8 @@ class Judgement:
     is_permanent: bool  # will not go away without a change
     retry: Retry
     pause: Scope
-    retry_after: timedelta | None  # as the reply or the dictionary says
+    retry_after: timedelta | None  # as the reply itself says
+    advice: timedelta | None  # as the dictionary says, where the reply names no time
     window: timedelta | None  # length of the quota window that is used up, if known
     cause: str  # one plain sentence for the owner
     fix: str  # what the owner can do, one plain sentence; "" for nothing

@@ -115,9 +115,6 @@ def _after_refusal(
     due_at = next_attempt_at(about.schedule, copy.attempts, about.received_at, now)
     if due_at is None:
         return Dead(reply)
-    if judgement.retry_after is not None:
-        due_at = min(
-            max(due_at, now + judgement.retry_after),
-            about.received_at + about.schedule.give_up_after,
-        )
-    return Later(due_at, channel, reply)
+    asked = now + (judgement.retry_after or timedelta())
+    last = about.received_at + about.schedule.give_up_after
+    return Later(min(max(due_at, asked), last), channel, reply)

@@ -101,7 +101,8 @@ def _judgement(entry: Entry) -> Judgement:
         is_permanent=entry.is_permanent,
         retry=entry.retry,
         pause=entry.pause,
-        retry_after=entry.retry_after,
+        retry_after=None,
+        advice=entry.retry_after,
         window=entry.window,
         cause=entry.cause,
         fix=entry.fix,
@@ -127,9 +128,8 @@ def _spared(judgement: Judgement, refused: Refused) -> Judgement:
 def _timed(judgement: Judgement, entry: Entry | None, failure: Failure) -> Judgement:
     """Return `judgement` with the wait that the reply itself names, if it does."""
     if judgement.retry is Retry.NONE:
-        return dataclasses.replace(judgement, retry_after=None)
-    wait = named_wait(failure.text, entry)
-    return judgement if wait is None else dataclasses.replace(judgement, retry_after=wait)
+        return judgement
+    return dataclasses.replace(judgement, retry_after=named_wait(failure.text, entry))
 
 
 def named_wait(text: str, entry: Entry | None = None) -> timedelta | None:

@@ -117,6 +117,7 @@ def _judgement(
         retry=retry,
         pause=pause,
         retry_after=None,
+        advice=None,
         window=None,
         cause=cause,
         fix="",

@@ -390,7 +390,7 @@ def test_the_wait_that_a_reply_names(text, seconds):
     assert named_wait(text) == (None if seconds is None else timedelta(seconds=seconds))
 
 
-def test_the_named_wait_goes_before_the_usual_one():
+def test_the_wait_that_a_reply_names_is_kept_apart_from_the_usual_one():
     named = DICTIONARY.judge(
         refused(Phase.RCPT, "451 4.7.1 Greylisting in action, please come back in 00:05:00"),
         provider=None,
@@ -400,10 +400,8 @@ def test_the_named_wait_goes_before_the_usual_one():
         provider=None,
     )
     assert (named.entry, usual.entry) == ("greylisting", "greylisting")
-    assert (named.retry_after, usual.retry_after) == (
-        timedelta(minutes=5),
-        timedelta(minutes=10),
-    )
+    assert (named.retry_after, usual.retry_after) == (timedelta(minutes=5), None)
+    assert usual.advice == timedelta(minutes=10)
     final = DICTIONARY.judge(refused(Phase.RCPT, "550 5.1.1 User unknown"), provider=None)
     assert final.retry_after is None
 

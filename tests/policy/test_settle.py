@@ -1,0 +1,149 @@
+"""Whose fault it was decides what becomes of each recipient."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from making import (
+    CHANNEL_FAULT,
+    DAY,
+    GREYLISTED,
+    HOUR,
+    MINUTE,
+    NOON,
+    RECIPIENT_FAULT,
+    SCHEDULE,
+    SECOND,
+    in_doubt,
+    judgement,
+    refused,
+    sent,
+)
+
+from relay.mail.attempt import Attempt, Refused
+from relay.mail.reply import Phase, make_reply
+from relay.policy.judgement import Retry, Scope
+from relay.policy.settle import Circumstances, Copy, channel_fault, settle
+from relay.policy.settlement import Dead, Done, Doubt, Held, Later
+
+BOTH = ("native", "direct")
+NO = make_reply(550, "no")
+
+
+def attempt(*outcomes, data: bool = True) -> Attempt:
+    return Attempt(
+        channel="native", upstream="u", started_at=NOON, ended_at=NOON, outcomes=outcomes,
+        data_sent=data,
+    )  # fmt: skip
+
+
+def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None, age=timedelta()):
+    judgements = [judged if isinstance(outcome, Refused) else None for outcome in outcomes]
+    copies = [Copy(attempts=attempts, doubts=doubts, channels=channels)] * len(outcomes)
+    about = Circumstances(schedule=SCHEDULE, received_at=NOON - age, closed=closed or {}, now=NOON)
+    return settle(attempt(*outcomes), copies, judgements, about).dispositions
+
+
+@pytest.mark.parametrize(
+    ("outcome", "judged", "more", "expected"),
+    [
+        pytest.param(sent(), None, {}, Done(sent().reply), id="sent"),
+        pytest.param(refused(550), RECIPIENT_FAULT, {}, Dead(NO), id="the recipient's fault"),
+        pytest.param(
+            refused(450), GREYLISTED, {}, Later(NOON + MINUTE, "native", refused(450).reply),
+            id="later, by the same channel",
+        ),
+        pytest.param(
+            refused(450), GREYLISTED, {"attempts": 2},
+            Later(NOON + 5 * MINUTE, "native", refused(450).reply), id="the next wait",
+        ),
+        pytest.param(
+            refused(450), GREYLISTED, {"age": 5 * DAY}, Dead(refused(450).reply),
+            id="too old to try again",
+        ),
+        pytest.param(
+            refused(450),
+            judgement(Retry.BACKOFF, Scope.RECIPIENT, retry_after=HOUR), {},
+            Later(NOON + HOUR, "native", refused(450).reply), id="as late as the reply asks for",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {}, Later(NOON, "direct", NO), id="the other channel"
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {"channels": ("native",)}, Later(NOON, "native", NO),
+            id="there is no other channel",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT,
+            {"closed": {"direct": NOON + HOUR, "native": NOON + MINUTE}},
+            Later(NOON, "native", NO), id="both closed: the one that opens first",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {"age": 50 * DAY, "attempts": 99},
+            Later(NOON, "direct", NO), id="a fault of the channel never fails a message",
+        ),
+        pytest.param(
+            in_doubt(), None, {}, Doubt(NOON + 30 * MINUTE, in_doubt().reply), id="in doubt"
+        ),
+        pytest.param(
+            in_doubt(), None, {"doubts": 1},
+            Held(f"in doubt twice, it may have arrived: {in_doubt().reply}"),
+            id="in doubt twice",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {},
+            Later(NOON + SECOND, "native", refused(421).reply), id="a new connection at once",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 2},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="but only once",
+        ),
+        pytest.param(
+            refused(450), judgement(Retry.NONE, permanent=True), {},
+            Later(NOON + MINUTE, "native", refused(450).reply), id="4yz is never final",
+        ),
+        pytest.param(
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {},
+            Later(NOON + MINUTE, "native", NO), id="what can be mended is not failed",
+        ),
+    ],
+)  # fmt: skip
+def test_disposes_of_one_recipient(outcome, judged, more, expected):
+    assert settled(outcome, judged=judged, **more) == (expected,)
+
+
+def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
+    split = judgement(Retry.SPLIT)
+    done, later = settled(sent(), refused(452), judged=split)
+    assert isinstance(done, Done)
+    assert later == Later(NOON, "native", refused(452).reply)
+    (alone,) = settled(refused(452), judged=split)
+    assert alone == Later(NOON + MINUTE, "native", refused(452).reply)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "data", "expected"),
+    [
+        pytest.param([refused(550), refused(550)], False, (1, 2), id="nothing was sent"),
+        pytest.param([sent(), refused(550)], True, (0, 0), id="one was sent"),
+        pytest.param([refused(550, phase=Phase.AFTER_DATA)], True, (0, 0), id="after the dot"),
+        pytest.param([in_doubt()], True, (0, 0), id="in doubt"),
+        pytest.param([refused(535, phase=Phase.AUTH)], False, (1, 1), id="not signed in"),
+    ],
+)
+def test_gives_back_what_the_provider_has_not_counted(outcomes, data, expected):
+    judged = [RECIPIENT_FAULT if isinstance(outcome, Refused) else None for outcome in outcomes]
+    copies = [Copy(attempts=1, doubts=0, channels=BOTH)] * len(outcomes)
+    about = Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON)
+    done = settle(attempt(*outcomes, data=data), copies, judged, about)
+    assert (done.refund_messages, done.refund_recipients) == expected
+
+
+def test_finds_the_fault_of_the_channel():
+    one = attempt(sent(), refused(535))
+    assert channel_fault(one, [None, CHANNEL_FAULT]) == (
+        CHANNEL_FAULT,
+        make_reply(535, "no"),
+    )
+    assert channel_fault(one, [None, RECIPIENT_FAULT]) is None
