@@ -40,7 +40,7 @@ class SmtpOptions:
 class SendmailOptions:
     """A program with the sendmail interface."""
 
-    command: tuple[str, ...]  # program and its first arguments; `-f`, `--` and recipients are added
+    command: tuple[str, ...]  # program and its first arguments; `-i -f FROM -- TO…` is added
     timeout_seconds: float = 300.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -201,14 +202,18 @@ def test_half_a_message_is_never_handed_over(run, tmp_path):
 
 
 def test_a_cancelled_run_ends_the_program(run, tmp_path):
-    started = tmp_path / "started"
-    script = f"import os, time; os.mkfifo({str(started)!r} + 'x'); time.sleep(60)"
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    script = f"import os, time; open({str(fifo)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    seen = []
 
     async def story():
         sending = asyncio.ensure_future(send(program(script)))
-        await asyncio.sleep(0)
+        pid = await asyncio.to_thread(fifo.read_text)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+        seen.append(pid)
 
     run(story())
+    assert not Path(f"/proc/{seen[0]}").exists()
