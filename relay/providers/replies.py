@@ -67,7 +67,7 @@ class ReplyDictionary:
             judgement = judge_by_step(refused)
         elif entry.catch_all:
             by_step = judge_by_step(refused)
-            judgement = dataclasses.replace(by_step, entry=entry.id, retry_after=entry.retry_after)
+            judgement = dataclasses.replace(by_step, entry=entry.id, advice=entry.retry_after)
         else:
             judgement = _judgement(entry)
         return _timed(_spared(judgement, refused), entry, failure)
