@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from relay.cli.exits import Exit
 from relay.cli.mails import Mail, Unreadable, envelope_of, find_files, read_mails
-from relay.cli.terminal import Styled, complain, say, say_json, show_table
+from relay.cli.terminal import Styled, complain, say, say_json, show_table, watched
 from relay.cli.words import count, percent
 from relay.policy.kinds import Kind, Verdict
 from relay.policy.route import RouteRules, default_channels
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     import asyncio
 
 _FEW = 3  # messages that are shown at length
-_MANY = 20  # files that are worth a progress bar
 _AHEAD = 8  # messages read while earlier ones are waited for
 _RULES = RouteRules(only_use_for_direct_emails=True, rules=(), channels=("direct", "native"))
 
@@ -51,9 +48,11 @@ def classify(
 
     names = find_files(files)
     teller = _Teller(as_json=as_json, few=len(names) <= _FEW)
-    with _progress(names) as watched:
-        mails = (mail for name in watched for mail in read_mails(name))
+    mails = (mail for name in watched(names) for mail in read_mails(name))
+    try:
         asyncio.run(_judge_all(mails, sender, recipient or [], teller))
+    except ExceptionGroup as group:  # of one: whoever read the output went away
+        raise group.exceptions[0] from None
     teller.sum_up()
     if teller.unreadable:
         raise typer.Exit(Exit.NOT_DONE)
@@ -160,23 +159,3 @@ class _Teller:
         say("  because")
         for reason in verdict.reasons:
             say(f"    {reason}")
-
-
-@contextmanager
-def _progress(names: list[str]) -> Iterator[Iterable[str]]:
-    """Give the names, with a bar on standard error when there are many and a person is watching."""
-    if len(names) < _MANY or not sys.stderr.isatty():
-        yield names
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # lines stand above the bar; a pipe gets them plain
-    ) as progress:
-        yield progress.track(names)

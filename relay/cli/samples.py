@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from email.message import EmailMessage
-from email.utils import format_datetime, make_msgid
 from enum import StrEnum
-from mimetypes import guess_type
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relay.cli.daemon import utc_now
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 
 
 class Sample(StrEnum):
@@ -80,7 +81,11 @@ On Mon, 2 Mar 2026 at 09:12, Anna Example <anna@example.net> wrote:
 def make_sample(
     sample: Sample, sender: str, recipients: list[str], subject: str | None, files: list[Path]
 ) -> EmailMessage:
-    """Return a test message with `files` attached; raises OSError."""
+    """Return a test message with `files` attached; raises OSError, ValueError for line ends."""
+    from email.message import EmailMessage
+    from email.utils import format_datetime, make_msgid
+    from mimetypes import guess_type
+
     message = EmailMessage()
     message["From"] = sender
     message["To"] = ", ".join(recipients)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import typer
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = "  "
+_MANY = 20  # items that are worth a bar
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,30 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[Words]], right: str
     for row in rows:
         table.add_row(*(Text(clean(_text(each)), _style(each)) for each in row))
     _console().print(table)
+
+
+def watched(items: Sequence[Item]) -> Iterator[Item]:
+    """Yield the items, with a bar when there are many and a person is watching.
+
+    The bar is on standard error; where both are the terminal, on the console that `say` uses, so
+    that lines stand above it.
+    """
+    if len(items) < _MANY or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    both = sys.stdout.isatty()
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_console() if both else Console(stderr=True),
+        transient=True,
+        redirect_stdout=both,
+    ) as progress:
+        yield from progress.track(items)
 
 
 def _plain_table(

@@ -59,13 +59,13 @@ def start(relay: Terminal) -> Iterator[Start]:
     """Start daemons with these settings besides a free port and a state_dir of their own."""
     started: list[Running] = []
 
-    def run(settings: str) -> Running:
+    def run(settings: str, listener: str = "") -> Running:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         relay.write_settings(
             f"state_dir: {relay.folder}/state\nhttp: null\n"
-            f"listeners: [{{address: 127.0.0.1:{port}}}]\n{settings}"
+            f"listeners: [{{address: 127.0.0.1:{port}{listener}}}]\n{settings}"
         )
         running = Running(relay, port)
         started.append(running)
@@ -152,6 +152,27 @@ def test_mail_waits_for_a_stopped_channel_and_is_held_and_dropped(
     wait_for(lambda: relay("queue", "list", "--state", "sent", "--json").json != [])
     assert relay("reload").code == 0
     assert running.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_send_encrypts_and_signs_in_as_the_listener_asks(
+    relay: Terminal, start: Start, tls: str
+) -> None:
+    relay.environ["SHOP_PASSWORD"] = "correct horse"
+    pem = Path(__file__).parents[1] / "certificates" / "localhost.pem"
+    start(
+        REHEARSAL,
+        f", tls: {tls}, certificate: {pem}, key: {pem}, auth: required, "
+        "applications: [{login: shop, password: {env: SHOP_PASSWORD}}]",
+    )
+    assert relay("send").out.startswith("250 2.0.0 queued as ")
+    relay.environ["SHOP_PASSWORD"] = "wrong"
+    refused = relay("send")
+    assert (refused.code, refused.err[:9]) == (77, "Refused: ")
+    relay.environ["SHOP_PASSWORD"] = ""
+    unread = relay("send")
+    assert unread.code == 1
+    assert "The password of shop: " in unread.err
 
 
 def test_a_stop_that_cannot_wait_longer_says_so(relay: Terminal, start: Start, live: Live) -> None:

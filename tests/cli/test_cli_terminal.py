@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from relay.cli.terminal import clean, show_table
+from relay.cli.terminal import clean, show_table, watched
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,13 @@ def test_a_pipe_gets_plain_columns_and_nothing_is_cut(capsys: pytest.CaptureFixt
     ]
 
 
-def in_terminal(code: str, columns: int = 60) -> str:
+def in_terminal(code: str, *, stderr: bool = False) -> str:
     """Return what a person sees of `code`, ANSI sequences included."""
     ours, theirs = pty.openpty()
-    environ = {"PATH": os.defpath, "TERM": "xterm", "COLUMNS": str(columns), "LC_ALL": "C.UTF-8"}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=theirs, env=environ) as process:
+    environ = {"PATH": os.defpath, "TERM": "xterm", "COLUMNS": "60", "LC_ALL": "C.UTF-8"}
+    command = [sys.executable, "-c", code]
+    errors = theirs if stderr else None
+    with subprocess.Popen(command, stdout=theirs, stderr=errors, env=environ) as process:
         os.close(theirs)
         seen = b""
         while True:
@@ -72,3 +74,17 @@ def test_a_table_before_a_person_folds_what_does_not_fit() -> None:
     lines = seen.split("\r\n")
     assert "01ABCDEFGHJKM" in lines[1]
     assert sum(line.count("word") for line in lines) == 30
+
+
+def test_a_person_who_waits_sees_a_bar_below_the_lines() -> None:
+    seen = in_terminal(
+        "from relay.cli.terminal import *\nfor each in watched(range(30)): say(f'line {each}')",
+        stderr=True,
+    )
+    assert "30/30" in seen
+    assert [line for line in seen.split("\r\n") if line.endswith("line 29")]
+
+
+def test_nobody_else_gets_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(watched(range(30))) == list(range(30))
+    assert capsys.readouterr() == ("", "")
