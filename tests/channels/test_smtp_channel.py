@@ -517,6 +517,44 @@ def test_a_cancelled_transaction_closes_its_connection(run):
     run(story())
 
 
+@pytest.mark.parametrize("step", ["greeting", "ehlo"])
+def test_a_cancelled_sign_in_closes_its_connection(run, step):
+    async def story():
+        async with Upstream({step: Stall()}) as upstream:
+            channel = SmtpChannel("direct", options(upstream))
+            sending = asyncio.ensure_future(channel.send(PARCEL))
+            await upstream.wait_until(lambda: upstream.connections == 1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            await channel.close()
+
+    run(story())
+
+
+def test_a_server_that_does_not_answer_quit_does_not_hold_up_the_end(run, monkeypatch):
+    monkeypatch.setattr("relay.channels.smtp._CLOSE_SECONDS", 0.01)
+
+    async def story():
+        async with Upstream({"quit": Stall()}) as upstream:
+            attempt = await send_once(upstream)
+            assert told(attempt) == [("Sent", "250 2.0.0")] * 3
+
+    run(story())
+
+
+def test_idle_connections_go_one_after_the_other(run):
+    async def story():
+        async with Upstream() as upstream:
+            channel = SmtpChannel("direct", options(upstream, idle_seconds=0.02))
+            await asyncio.gather(*(channel.send(PARCEL) for _ in range(3)))
+            await channel.send(PARCEL)  # one of them later than the others
+            await upstream.wait_until(lambda: upstream.verbs().count("QUIT") == 3)
+            await channel.close()
+
+    run(story())
+
+
 # Protection and signing in
 
 
