@@ -14,6 +14,7 @@ gets a free port of 127.0.0.1, which stays the same over restarts.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -114,7 +115,8 @@ class Daemon:
             {"address": f"127.0.0.1:{next(ports)}", **listener} for listener in new["listeners"]
         ]
         self.settings = new
-        self.settings_file.write_text(yaml.safe_dump(new, sort_keys=False, allow_unicode=True))
+        # JSON is YAML, without the references by which YAML would avoid to repeat itself
+        self.settings_file.write_text(json.dumps(new, indent=2), "utf-8")
 
     # -- life ---------------------------------------------------------------------------------
 
