@@ -59,9 +59,14 @@ def why_closed(channel: Json, now: datetime) -> str:
             return (
                 f"paused ({health['cause']}), tried again {due(parse_time(health['until']), now)}"
             )
-    if channel["throttled_until"] is not None:
-        return f"its limit is used up, room {due(parse_time(channel['throttled_until']), now)}"
-    return ""
+    room_at = when_room(channel)
+    return f"at its limit, room {due(room_at, now)}" if room_at else ""
+
+
+def when_room(channel: Json) -> datetime | None:
+    """Return when the next message fits into all limits of a channel, None for now."""
+    times = [channel["throttled_until"], *(usage["room_at"] for usage in channel["usage"])]
+    return max((parse_time(time) for time in times if time), default=None)
 
 
 def utc_now() -> datetime:

@@ -12,7 +12,7 @@ from relay.cli.config import Config
 from relay.cli.daemon import Json, running_relay, utc_now, why_closed
 from relay.cli.exits import Exit, fail
 from relay.cli.message import show_message, state_style
-from relay.cli.terminal import Styled, Words, clean, complain, say, say_json, show_table
+from relay.cli.terminal import Styled, Words, clean, is_narrow, say, say_json, show_table
 from relay.cli.words import count, due, parse_time, when
 from relay.policy.accounting import WAITING, State
 from relay.policy.kinds import Kind
@@ -43,6 +43,8 @@ All = Annotated[bool, typer.Option("--all", help="Everything that it can be done
 
 _UNFINISHED = [state for state in State if state in WAITING or state is State.HELD]
 _WAITING = [state for state in State if state in WAITING]
+_HEADS = ("ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "WHEN", "SUBJECT")
+_WIDE = 120  # columns that a line of the list needs
 _MAX_IDS = 1000  # of one request
 
 app = typer.Typer(
@@ -71,20 +73,27 @@ def list_queue(
     if as_json:
         say_json(rows)
         return
-    if rows:
-        show_table(
-            ("ID", "STATE", "KIND", "CHANNEL", "RECIPIENT", "WHEN", "SUBJECT"), map(_row, rows)
-        )
-    else:
+    if not rows:
         _say_nothing_fits(state, channel, kind, recipient)
+    elif is_narrow(_WIDE):
+        _stack(map(_row, rows))
+    else:
+        show_table(_HEADS, map(_row, rows))
     if len(rows) == limit:
-        complain(f"These are the newest {limit}; there may be more (--limit).")
+        typer.echo(f"These are the newest {limit}; there may be more (--limit).", err=True)
 
 
 def _say_nothing_fits(*filters: str | None) -> None:
     """Say on standard error that a list is empty."""
     fits = " that fits" if any(filters) else ""
     typer.echo(f"There is nothing in the queue{fits}.", err=True)
+
+
+def _stack(rows: Iterable[tuple[Words, ...]]) -> None:
+    """Write two lines for each row, as it is too long for one."""
+    for queue_id, state, kind, channel, recipient, time, subject in rows:
+        say(queue_id, "  ", state, f"  {kind}  {channel}  {time}")
+        say(f"    {recipient}  {subject}")
 
 
 def _row(row: Json) -> tuple[Words, ...]:
@@ -96,7 +105,7 @@ def _row(row: Json) -> tuple[Words, ...]:
     else:
         time = ""
     return (
-        row["queue_id"],
+        Styled(row["queue_id"], "bold"),
         Styled(row["state"], state_style(row["state"])),
         row["kind"],
         row["channel"],

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from relay.cli.config import Config
-from relay.cli.daemon import Json, running_relay
+from relay.cli.daemon import Json, running_relay, when_room
 from relay.cli.exits import Exit
 from relay.cli.terminal import Styled, Words, say, say_json, show_table
 from relay.cli.words import count, due, parse_time, span, when
 
-_STYLES = {"sends": "green", "waits": "yellow", "paused": "bold red", "stopped": "bold yellow"}
+_STYLES = {"sends": "green", "full": "yellow", "paused": "bold red", "stopped": "bold yellow"}
 _ALARMING = frozenset({"held", "in_doubt", "failed"})
 
 
@@ -78,7 +78,7 @@ def _state(channel: Json) -> str:
     state = channel["health"]["state"]
     if state != "open":
         return str(state)
-    return "waits" if channel["throttled_until"] else "sends"
+    return "full" if when_room(channel) else "sends"
 
 
 def _limits(channel: Json, now: datetime) -> Iterator[tuple[str, str, str]]:

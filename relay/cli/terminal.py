@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = "  "
+_SHORT = 30  # characters that are not broken to make room for other columns
 _MANY = 20  # items that are worth a bar
 Item = TypeVar("Item")
 
@@ -77,10 +78,17 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[Words]], right: str
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, head in enumerate(heads):
         justify: Literal["right", "left"] = "right" if is_right[index] else "left"
-        table.add_column(Text(head), justify=justify, overflow="fold", no_wrap=index == 0)
+        longest = max((len(_text(row[index])) for row in rows), default=0)
+        stays = longest <= _SHORT and index + 1 < len(heads)
+        table.add_column(Text(head), justify=justify, overflow="fold", no_wrap=stays)
     for row in rows:
         table.add_row(*(Text(clean(_text(each)), _style(each)) for each in row))
     _console().print(table)
+
+
+def is_narrow(columns: int) -> bool:
+    """Return whether this is a terminal with fewer columns."""
+    return sys.stdout.isatty() and _console().width < columns
 
 
 def watched(items: Sequence[Item]) -> Iterator[Item]:

@@ -69,7 +69,7 @@ def test_limits_say_when_there_is_room(relay: Terminal, serve: Serve) -> None:
     second = lines[lines.index(first) + 1]
     assert first.split() == [
         "direct",
-        "waits",
+        "full",
         "1",
         "messages",
         "per",
