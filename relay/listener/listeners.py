@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 from relay.listener.options import ListenerOptions, Tls
 from relay.listener.server import HANDSHAKE_SECONDS, Connection, Listener, address_of
@@ -15,6 +17,7 @@ from relay.observe.journal import Journal
 from relay.queue.spool import Spool
 
 BACKLOG = 1024  # a short one silently loses bursts of connections
+GOODBYE_SECONDS = 0.5  # for clients to say QUIT when the relay stops
 RETRY_SECONDS = 1.0  # after a connection could not be accepted
 
 
@@ -34,9 +37,12 @@ class TlsDoor:
 
     def close(self) -> None:
         """Take no more connections; handshakes under way are broken off."""
-        self._accepting.cancel()
-        for task in self._shaking:
+        for task in (self._accepting, *self._shaking):
             task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is under way."""
+        await asyncio.wait((self._accepting, *self._shaking))
 
     async def _accept_all(self, sock: socket.socket) -> None:
         listener = self._listener
@@ -50,8 +56,13 @@ class TlsDoor:
                     continue
                 task = listener.loop.create_task(self._shake_hands(client, address_of(peer)))
                 self._shaking.add(task)
-                task.add_done_callback(self._shaking.discard)
+                task.add_done_callback(partial(self._forget, client))
         finally:
+            sock.close()
+
+    def _forget(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._shaking.discard(task)
+        if task.cancelled():
             sock.close()
 
     async def _shake_hands(self, sock: socket.socket, client: str) -> None:
@@ -92,25 +103,37 @@ class Servers:
             server.close()
 
     async def drain(self, seconds: float) -> bool:
-        """Let transactions end, say 421 to all others; return whether none had to be cut off."""
+        """Let transactions end, say 421 to all others; return whether none had to be cut off.
+
+        Clients get a moment first: one that reads 421 as the answer to its QUIT may believe that
+        the message before it was not taken, and send it again.
+        """
         self.close()
         listeners = [listener for listener, _ in self._opened]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(GOODBYE_SECONDS, seconds)):
+                for listener in listeners:
+                    await listener.emptied.wait()
         for listener in listeners:
             listener.is_leaving = True
             for connection in tuple(listener.connections):
                 connection.finish()
+        is_drained = True
         try:
             async with asyncio.timeout(seconds):
                 for listener in listeners:
                     await listener.emptied.wait()
         except TimeoutError:
+            is_drained = False
             for listener in listeners:
                 for connection in tuple(listener.connections):
                     connection.abort()
             for listener in listeners:
                 await listener.emptied.wait()
-            return False
-        return True
+        for _, server in self._opened:
+            if isinstance(server, TlsDoor):
+                await server.wait_closed()
+        return is_drained
 
 
 async def open_listeners(
