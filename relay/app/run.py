@@ -204,7 +204,7 @@ class Relay:
 
     def _addresses(self) -> tuple[str, ...]:
         found = self._servers.addresses if self._servers else ()
-        return tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in found)
+        return tuple(str(Tcp(host, port)) for host, port in found)
 
     async def _open_web(self, settings: Settings) -> None:
         control = UnixSocket(settings.state_dir / SOCKET_NAME)

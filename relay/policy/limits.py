@@ -37,7 +37,8 @@ class Limit:
     @property
     def name(self) -> str:
         """Return how people see it: `500 recipients per 24h`."""
-        return f"{self.maximum} {self.unit} per {self.span}"
+        unit = self.unit.removesuffix("s") if self.maximum == 1 else self.unit
+        return f"{self.maximum} {unit} per {self.span}"
 
     @property
     def span(self) -> str:

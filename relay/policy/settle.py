@@ -59,8 +59,9 @@ def settle(
     `judgements` has one for each outcome that is Refused, None for the others. A fault of the
     channel never fails a message: it goes by the next channel of its plan, or waits.
     """
+    some_sent = any(isinstance(outcome, Sent) for outcome in attempt.outcomes)
     dispositions = tuple(
-        _dispose(outcome, copy, judgement, attempt.channel, len(copies), about)
+        _dispose(outcome, copy, judgement, attempt.channel, some_sent, about)
         for outcome, copy, judgement in zip(attempt.outcomes, copies, judgements, strict=True)
     )
     refused = [outcome for outcome in attempt.outcomes if isinstance(outcome, Refused)]
@@ -78,7 +79,7 @@ def _dispose(
     copy: Copy,
     judgement: Judgement | None,
     channel: str,
-    together: int,
+    some_sent: bool,
     about: Circumstances,
 ) -> Disposition:
     match outcome:
@@ -90,7 +91,7 @@ def _dispose(
             return Doubt(about.now + about.schedule.in_doubt_wait, reply)
         case Refused(reply=reply):
             assert judgement is not None
-            return _after_refusal(reply, copy, judgement, channel, together, about)
+            return _after_refusal(reply, copy, judgement, channel, some_sent, about)
 
 
 def _after_refusal(
@@ -98,7 +99,7 @@ def _after_refusal(
     copy: Copy,
     judgement: Judgement,
     channel: str,
-    together: int,
+    some_sent: bool,
     about: Circumstances,
 ) -> Disposition:
     now = about.now
@@ -108,7 +109,7 @@ def _after_refusal(
     match judgement.retry:
         case Retry.NONE if reply.is_permanent and judgement.is_permanent:
             return Dead(reply)
-        case Retry.SPLIT if together > 1:
+        case Retry.SPLIT if some_sent:  # the rest comes next
             return Later(now, channel, reply)
         case Retry.RECONNECT if copy.attempts == 1:
             return Later(now + _AT_ONCE, channel, reply)

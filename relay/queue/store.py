@@ -116,7 +116,7 @@ class Store(Protocol):
         """Let waiting recipients (by id) go by another channel; return how many did."""
 
     async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
-        """Plan everything anew that waits, unless `fingerprint` is the last one; return how many."""
+        """Plan what waits anew, unless `fingerprint` is the last one; return how many."""
 
     async def retry(self, selection: Selection, now: datetime) -> int:
         """Make what is selected due now; return how many recipients."""

@@ -85,7 +85,7 @@ def test_usage_says_when_there_is_room():
     ("limit", "name"),
     [
         (Limit(Unit.RECIPIENTS, 500, DAY), "500 recipients per 24h"),
-        (Limit(Unit.MESSAGES, 1, SECOND), "1 messages per 1s"),
+        (Limit(Unit.MESSAGES, 1, SECOND), "1 message per 1s"),
         (Limit(Unit.MESSAGES, 30, MINUTE), "30 messages per 1m"),
         (Limit(Unit.MESSAGES, 9, 30 * DAY), "9 messages per 30d"),
         (Limit(Unit.MESSAGES, 9, timedelta(milliseconds=250)), "9 messages per 250ms"),

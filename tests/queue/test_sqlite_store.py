@@ -292,9 +292,7 @@ def test_what_one_caller_does_wrong_does_not_spoil_the_commit_of_others(tmp_path
     async def story():
         async with opened(tmp_path) as store:
             good, bad = entry("a@x.example"), replace(entry("b@x.example"), channels=())
-            results = await asyncio.gather(
-                store.put(good), store.put(bad), return_exceptions=True
-            )
+            results = await asyncio.gather(store.put(good), store.put(bad), return_exceptions=True)
             assert results[0] is None
             assert isinstance(results[1], ValueError)
             assert await states(store) == {"queued": 1}
@@ -473,7 +471,7 @@ def test_a_damaged_file_is_not_used(tmp_path):
     path.write_bytes(raw)
 
     async def again():
-        with pytest.raises(QueueDamagedError, match="damaged|queue.sqlite"):
+        with pytest.raises(QueueDamagedError, match=r"damaged|queue\.sqlite"):
             await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON)
 
     run(again)

@@ -43,7 +43,7 @@ class Wait:
         ),
         pytest.param(
             Limit(Unit.MESSAGES, 1, timedelta(seconds=1)),
-            {"unit": "messages", "maximum": 1, "per_seconds": 1.0, "name": "1 messages per 1s"},
+            {"unit": "messages", "maximum": 1, "per_seconds": 1.0, "name": "1 message per 1s"},
             id="limit",
         ),
         pytest.param(
