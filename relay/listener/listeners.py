@@ -9,7 +9,13 @@ from contextlib import suppress
 from functools import partial
 
 from relay.listener.options import ListenerOptions, Tls
-from relay.listener.server import HANDSHAKE_SECONDS, Connection, Listener, address_of
+from relay.listener.server import (
+    GOODBYE_SECONDS,
+    HANDSHAKE_SECONDS,
+    Connection,
+    Listener,
+    address_of,
+)
 from relay.listener.session import Reception
 from relay.listener.tls import ListenerError
 from relay.observe.events import ListenerOpened, RefusalReason
@@ -17,7 +23,6 @@ from relay.observe.journal import Journal
 from relay.queue.spool import Spool
 
 BACKLOG = 1024  # a short one silently loses bursts of connections
-GOODBYE_SECONDS = 0.5  # for clients to say QUIT when the relay stops
 RETRY_SECONDS = 1.0  # after a connection could not be accepted
 
 
@@ -30,35 +35,48 @@ class TlsDoor:
     def __init__(self, listener: Listener, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.listen(BACKLOG)
-        self.sockets = (sock,)
+        self.sockets: tuple[socket.socket, ...] = (sock,)  # none once it is closed
+        self._sock = sock
         self._listener = listener
         self._shaking: set[asyncio.Task[None]] = set()
-        self._accepting = listener.loop.create_task(self._accept_all(sock))
+        self._retry: asyncio.TimerHandle | None = None
+        self._open()
 
     def close(self) -> None:
         """Take no more connections; handshakes under way are broken off."""
-        for task in (self._accepting, *self._shaking):
+        if not self.sockets:
+            return
+        self.sockets = ()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._listener.loop.remove_reader(self._sock)
+        self._sock.close()
+        for task in self._shaking:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing is under way."""
-        await asyncio.wait((self._accepting, *self._shaking))
+        """Wait until no handshake is under way."""
+        if self._shaking:
+            await asyncio.wait(self._shaking)
 
-    async def _accept_all(self, sock: socket.socket) -> None:
+    def _open(self) -> None:
+        self._listener.loop.add_reader(self._sock, self._accept)
+
+    def _accept(self) -> None:
         listener = self._listener
         try:
-            while True:
-                try:
-                    client, peer = await listener.loop.sock_accept(sock)
-                except OSError as error:  # too many open files: wait until some are closed
-                    listener.refuse("", RefusalReason.BUSY, f"accept: {error.strerror}")
-                    await asyncio.sleep(RETRY_SECONDS)
-                    continue
-                task = listener.loop.create_task(self._shake_hands(client, address_of(peer)))
-                self._shaking.add(task)
-                task.add_done_callback(partial(self._forget, client))
-        finally:
-            sock.close()
+            client, peer = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # too many open files: wait until some are closed
+            listener.refuse("", RefusalReason.BUSY, f"accept: {error.strerror}")
+            listener.loop.remove_reader(self._sock)
+            self._retry = listener.loop.call_later(RETRY_SECONDS, self._open)
+            return
+        client.setblocking(False)
+        task = listener.loop.create_task(self._shake_hands(client, address_of(peer)))
+        self._shaking.add(task)
+        task.add_done_callback(partial(self._forget, client))
 
     def _forget(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
         self._shaking.discard(task)

@@ -8,6 +8,7 @@ Here a `Session` reads whatever arrives; a task runs only while a message is acc
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import cast
 
@@ -24,6 +25,7 @@ from relay.queue.spool import Spool
 
 MAX_HELD_BYTES = 64 * 1024  # read while a message is accepted; then the client has to wait
 HANDSHAKE_SECONDS = 30.0
+GOODBYE_SECONDS = 0.5  # for a client to say QUIT when the relay stops
 CLOSE_SECONDS = 30.0  # for a client that does not read our last words
 
 
@@ -70,6 +72,8 @@ class Listener:
     def objection(self, client: str) -> tuple[bytes, RefusalReason, str] | None:
         """Return why a client is not let in: reply, reason, words for the operator."""
         options = self.options
+        if self.is_leaving:
+            return b"421 4.3.2 closing", RefusalReason.BUSY, "came while the relay stops"
         if len(self.connections) > options.max_connections:
             reply = b"421 4.7.0 too many connections, try again later"
             return reply, RefusalReason.BUSY, f"more than {options.max_connections} connections"
@@ -135,8 +139,8 @@ class Connection(SMTP):
             return
         if self._task is None:
             self._read(data)
-        elif self._session.hold(data) > MAX_HELD_BYTES and self.transport is not None:
-            self.transport.pause_reading()
+        elif self._session.hold(data) > MAX_HELD_BYTES:
+            self._pause_reading()
 
     def eof_received(self) -> bool:
         """Keep the connection for what is still to be answered: many scripts only half-close it."""
@@ -157,8 +161,7 @@ class Connection(SMTP):
     def pause_writing(self) -> None:
         """Read no more from a client that does not read our replies."""
         self._is_writing_paused = True
-        if self.transport is not None:
-            self.transport.pause_reading()
+        self._pause_reading()
 
     def resume_writing(self) -> None:
         """Read on."""
@@ -191,6 +194,7 @@ class Connection(SMTP):
         """Close at once, whatever is under way."""
         if self._task is not None:
             self._task.cancel()
+            self._task.add_done_callback(lambda _: self._end_task())  # it may not have begun
         if self.transport is not None:
             self.transport.abort()
 
@@ -212,6 +216,8 @@ class Connection(SMTP):
             case Accept(message):
                 self._task = self.loop.create_task(self._accept(message))
             case Upgrade():
+                # At once: what came in the clear must not be taken for what TLS protects.
+                self._pause_reading()
                 self._task = self.loop.create_task(self._secure())
             case HangUp():
                 self._close()
@@ -221,8 +227,7 @@ class Connection(SMTP):
         if not self._is_busy:
             self._transaction_at = None
             if self._listener.is_leaving:
-                self._make(self._session.leave())
-                return
+                self.loop.call_later(GOODBYE_SECONDS, self.finish)
         elif self._transaction_at is None:
             self._transaction_at = self._read_at
         if self._at_eof:
@@ -234,17 +239,19 @@ class Connection(SMTP):
             self.transport.write(replies)
 
     async def _accept(self, message: Message) -> None:
-        """Have a message taken. Neither EOF nor a timer nor a lost connection cancels this."""
-        is_taken = False
+        """Have a message taken. Neither EOF nor a timer nor a lost connection cancels this.
+
+        When the end of the program does, it may be queued or not: its file stays, to be found.
+        """
         try:
             reply = await self._listener.reception.accept(message)
-            is_taken = reply.is_positive
         except Exception as error:  # the edge of the task
             reply = self._session.crash(error)
         finally:
-            if not is_taken and isinstance(message.content, Spooled):
-                self._listener.spool.remove(message.content.path)
             self._end_task()
+        if not reply.is_positive and isinstance(message.content, Spooled):
+            with suppress(OSError):  # it is swept up later
+                self._listener.spool.remove(message.content.path)
         if self.transport is None:
             return
         self._transaction_at = None
@@ -254,29 +261,32 @@ class Connection(SMTP):
 
     async def _secure(self) -> None:
         """Shake hands after STARTTLS."""
-        context = self._listener.context
-        assert self.transport is not None
-        assert context is not None
+        secured: asyncio.Transport | None = None
         try:
-            transport = await self.loop.start_tls(
-                self.transport,
-                self,
-                context,
-                server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            )
+            secured = await self._shake_hands()
         except OSError as error:  # that of `ssl` is one
-            detail = f"TLS handshake: {error}"
-            self._session.dialogue.record(RefusalReason.ACCESS, detail)
-            if self.transport is not None:
-                self.transport.abort()
-                self.connection_lost(error)  # the loop forgets to
-            return
+            self._session.dialogue.record(RefusalReason.ACCESS, f"TLS handshake: {error}")
         finally:
+            if secured is None and self.transport is not None:
+                self.transport.abort()
+                self.connection_lost(None)  # the loop does not say so before TLS is there
             self._end_task()
-        self.transport, self._tls = transport, True
-        self._session.dialogue.secured()
-        self._read(b"")
+        if secured is not None and self.transport is not None:
+            self.transport, self._tls = secured, True
+            self._session.dialogue.secured()
+            self._read(b"")
+
+    async def _shake_hands(self) -> asyncio.Transport | None:
+        context = self._listener.context
+        if self.transport is None or context is None:
+            return None
+        return await self.loop.start_tls(
+            self.transport,
+            self,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
 
     def _end_task(self) -> None:
         self._task = None
@@ -287,6 +297,10 @@ class Connection(SMTP):
     def _leave(self) -> None:
         self._session.abandon()
         self._listener.leave(self)
+
+    def _pause_reading(self) -> None:
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         if self.transport is not None and self._task is None and not self._is_writing_paused:

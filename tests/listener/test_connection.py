@@ -236,7 +236,8 @@ def test_draining_cuts_off_at_its_deadline(open_house: Open) -> None:
         assert house.desk.arrived.wait(PATIENCE)
         assert not house.run(house.servers.drain(0.05))
         assert (reading.rest(), accepting.rest()) == (b"", b"")
-    assert list(house.spool.iterdir()) == []
+    # What was being taken may be in the queue by now, so its file is not ours to remove.
+    assert len(list(house.spool.iterdir())) == 1
 
 
 def test_a_socket_that_systemd_opened_is_used(open_house: Open) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
+import socket
 import ssl
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from listening import Client, House
+from listening import Client, Desk, House
 
 from relay.listener.options import ListenerOptions, Tls
+from relay.listener.server import Connection, Listener
 from relay.listener.tls import ListenerError, server_context
+from relay.observe.journal import Journal
+from relay.queue.spool import Spool
 
 Open = Callable[..., House]
 
@@ -56,16 +62,63 @@ def test_commands_sent_before_the_handshake_are_never_obeyed(
         assert client.say(b"EHLO x").startswith(b"250")
 
 
+@pytest.mark.parametrize("by_reset", [False, True])
+@pytest.mark.parametrize("tls", [Tls.STARTTLS, Tls.IMPLICIT])
 def test_a_client_that_leaves_in_the_handshake_leaves_nothing(
-    open_house: Open, certificate: dict[str, str]
+    open_house: Open, certificate: dict[str, str], tls: Tls, by_reset: bool
 ) -> None:
+    house = open_house(tls=tls, **certificate)
+    with house.client(greeting=tls is Tls.STARTTLS) as client:
+        if by_reset:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if tls is Tls.STARTTLS:
+            client.send(b"STARTTLS\r\n")
+    house.settled()
+    assert not house.crashes
+
+
+def test_draining_breaks_off_a_handshake(open_house: Open, certificate: dict[str, str]) -> None:
     for tls in (Tls.STARTTLS, Tls.IMPLICIT):
         house = open_house(tls=tls, **certificate)
         with house.client(greeting=tls is Tls.STARTTLS) as client:
             if tls is Tls.STARTTLS:
                 assert client.say(b"STARTTLS").startswith(b"220")
-        house.settled()
-        assert not house.crashes
+            house.run(house.servers.drain(0.05))
+            assert client.rest() == b""
+
+
+def test_reading_stops_with_the_command(tmp_path: Path, certificate: dict[str, str]) -> None:
+    """What arrives after STARTTLS in the clear is left to the handshake, never held for later."""
+
+    class Wire(asyncio.Transport):
+        is_reading_paused = False
+
+        def write(self, data: object) -> None:
+            pass
+
+        def pause_reading(self) -> None:
+            self.is_reading_paused = True
+
+        def abort(self) -> None:
+            pass
+
+    async def run() -> None:
+        listener = Listener(
+            options(tls=Tls.STARTTLS, **certificate),
+            reception=Desk(),
+            journal=Journal(),
+            spool=Spool(tmp_path),
+            loop=asyncio.get_running_loop(),
+        )
+        wire, connection = Wire({"peername": ("127.0.0.1", 1)}), Connection(listener)
+        connection.connection_made(wire)
+        connection.data_received(b"STARTTLS\r\n")
+        assert wire.is_reading_paused
+        connection.abort()
+        connection.connection_lost(None)
+        await listener.emptied.wait()
+
+    asyncio.run(run())
 
 
 def test_tls_connections_are_limited(open_house: Open, certificate: dict[str, str]) -> None:
@@ -79,7 +132,9 @@ def test_tls_connections_are_limited(open_house: Open, certificate: dict[str, st
 
 
 def options(**say: object) -> ListenerOptions:
-    return ListenerOptions(address="a:465", host="a", port=465, tls=Tls.IMPLICIT, **say)  # type: ignore[arg-type]
+    return ListenerOptions(
+        **{"address": "a:465", "host": "a", "port": 465, "tls": Tls.IMPLICIT} | say
+    )
 
 
 def test_a_certificate_that_cannot_be_used_is_named(
