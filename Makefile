@@ -52,10 +52,10 @@ $(BIN)/python:
 
 $(BIN)/.run: pyproject.toml $(BIN)/python
 	@echo "installing relay into $(VENV) (once; about half a minute)"
-	@$(BIN)/pip install --quiet --editable .
+	@$(BIN)/pip install -qq --editable .
 	@touch $@
 
 $(BIN)/.dev: pyproject.toml $(BIN)/python
 	@echo "installing relay and what its tests need into $(VENV) (once; about a minute)"
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@ $(BIN)/.run
