@@ -6,6 +6,7 @@ import asyncio
 import gc
 import smtplib
 import socket
+import threading
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -113,6 +114,21 @@ def test_a_client_that_reads_no_replies_is_read_no_more(open_house: Open) -> Non
         with pytest.raises(TimeoutError):
             client.flood(b"RCPT TO:<c@d.example>\r\n" * 10_000, 1000)
     house.settled()
+
+
+def test_a_client_that_reads_replies_late_gets_them_all(open_house: Open) -> None:
+    house = open_house(max_recipients=10_000_000)
+    commands = 150_000
+    with house.client() as client:
+        client.say(b"EHLO x")
+        client.say(b"MAIL FROM:<a@b.example>")
+        sender = threading.Thread(
+            target=client.send, args=(b"RCPT TO:<c@d.example>\r\n" * commands + b"QUIT\r\n",)
+        )
+        sender.start()
+        sender.join(0.5)
+        assert client.rest().count(b"250 2.1.5") == commands
+        sender.join()
 
 
 @pytest.mark.parametrize("size", [100, 200_000])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from listening import Desk
 
+from relay.listener.data import DataReader
 from relay.listener.dialogue import Accept, HangUp, Upgrade
 from relay.listener.options import Application, Auth, ListenerOptions, Tls
 from relay.listener.session import Session
@@ -45,6 +47,10 @@ def talk(talker: Session, *lines: bytes) -> bytes:
         talker.receive(line + b"\r\n")
         replies = talker.dialogue.take_replies()
     return replies
+
+
+def broken(*_: object) -> NoReturn:
+    raise ZeroDivisionError("secret")
 
 
 @pytest.mark.parametrize(
@@ -218,9 +224,6 @@ def test_the_envelope_says_what_was_declared(tmp_path: Path) -> None:
 def test_an_exception_resets_the_transaction_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Desk) -> int:
-        raise ZeroDivisionError("secret")
-
     talker = session(tmp_path)
     talk(talker, HELLO, MAIL, RCPT)
     with monkeypatch.context() as patch:
@@ -229,6 +232,27 @@ def test_an_exception_resets_the_transaction_and_no_more(
     assert said.startswith(b"451 4.3.0 internal error, reference ")
     assert b"secret" not in said
     assert talk(talker, RCPT).startswith(b"503")
+    assert talk(talker, MAIL, RCPT, b"DATA").startswith(b"354")
+
+
+def test_an_exception_within_content_ends_the_session_since_its_end_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talker = session(tmp_path)
+    talk(talker, HELLO, MAIL, RCPT, b"DATA")
+    monkeypatch.setattr(DataReader, "read", broken)
+    assert talker.receive(b"hello\r\n") == HangUp()
+    assert talker.dialogue.take_replies().startswith(b"451 4.3.0 internal error, reference ")
+
+
+def test_an_exception_after_content_keeps_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talker = session(tmp_path)
+    talk(talker, HELLO, MAIL, RCPT, b"DATA")
+    with monkeypatch.context() as patch:
+        patch.setattr("relay.listener.intake.scan_header", broken)
+        assert talk(talker, b"hello\r\n.").startswith(b"451 4.3.0 internal error, reference ")
     assert talk(talker, MAIL, RCPT, b"DATA").startswith(b"354")
 
 
