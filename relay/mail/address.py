@@ -77,11 +77,6 @@ def domain_of(address: str | None) -> str:
     return address.rpartition("@")[2].lower() if address and "@" in address else ""
 
 
-def local_part_of(address: str) -> str:
-    """Return what stands before the domain, quotes included."""
-    return address.rpartition("@")[0] if "@" in address else address
-
-
 def _parse_path(argument: bytes) -> tuple[str | None, bytes]:
     match = _ANY_PATH.match(argument) or _BARE_PATH.match(argument)
     if match is None:
