@@ -116,7 +116,6 @@ def build(settings: Settings, base: Foundation) -> Graph:
             clock=base.clock,
             ids=base.ids,
             closed=board.closed,
-            changed=wake,
             rehearsal=settings.rehearsal,
         ),
         route_rules=rules,

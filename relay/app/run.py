@@ -187,6 +187,7 @@ class Relay:
         self._store.set_limits(
             {name: channel.limits for name, channel in graph.settings.channels.items()}
         )
+        self._store.tell(graph.changed)
         await self._store.plan_again(graph.fingerprint, graph.plan_again, utc_now())
         for lane in graph.lanes.values():
             self._lanes.append(lane)

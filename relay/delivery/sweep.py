@@ -117,7 +117,6 @@ class Sweep:
             notices += len(reports)
             for report in reports:
                 self._tell(report.message.queue_id, about.queue_id, items)
-                self.changed(report.channels[0])
         return notices
 
     def _delay(self, item: Waiting, now: datetime) -> Failure:

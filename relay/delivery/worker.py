@@ -38,7 +38,7 @@ class Worker:
     reporter: Reporter
     journal: Journal
     clock: Callable[[], datetime]
-    changed: Callable[[str], None]  # a channel's state, or mail for it
+    changed: Callable[[str], None]  # a channel is in another state
 
     async def step(self, lease: Lease) -> None:
         """Send a lease and write down what came of it."""
@@ -167,8 +167,6 @@ class Worker:
                     due_at=due_at,
                 )
             )
-            if isinstance(disposition, Later):
-                self.changed(disposition.channel)
         for report in reports:
             self.journal.record(
                 events.Reported(
@@ -178,7 +176,6 @@ class Worker:
                     recipients=sum(isinstance(d, Dead) for d in settlement.dispositions),
                 )
             )
-            self.changed(report.channels[0])
 
 
 def _parcel(lease: Lease) -> Parcel:

@@ -33,7 +33,6 @@ class Reception:
     clock: Callable[[], datetime]
     ids: Callable[[], int]
     closed: Callable[[datetime], Mapping[str, datetime]]  # channels to avoid, until when
-    changed: Callable[[str], None]  # there is mail for a channel
     rehearsal: bool
 
     def new_id(self) -> int:
@@ -132,8 +131,6 @@ class Reception:
                 seconds=(self.clock() - began_at).total_seconds(),
             )
         )
-        for channel in first:
-            self.changed(channel)
         # RFC 5321 §4.2 allows ASCII only, RFC 6531 §3.7.4.2 more once the client declared it
         arrow = "→" if message.envelope.smtputf8 else "->"
         note = ", rehearsal: nothing leaves this machine" if self.rehearsal else ""

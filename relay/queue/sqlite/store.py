@@ -18,7 +18,7 @@ from relay.mail.message import Spooled
 from relay.policy.accounting import Accounting, State
 from relay.policy.health import Health
 from relay.policy.limits import Ledger, Limit, Usage
-from relay.policy.settlement import Settlement
+from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
 from relay.queue.spool import Spool
 from relay.queue.sqlite import owner, upkeep, verbs, views
@@ -58,6 +58,7 @@ class SqliteStore:
         self._recent_lock = threading.Lock()  # put remembers in the loop, claim recalls in a thread
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
+        self._mail_for: Callable[[str], None] = lambda _: None
         self._lock = -1
 
     async def open(self, retry_at: datetime) -> Opened:
@@ -92,6 +93,10 @@ class SqliteStore:
         self._limits = {channel: tuple(of) for channel, of in limits.items()}
         self._writer.run(lambda _: self._forget_ledgers()).add_done_callback(_ignore)
 
+    def tell(self, mail_for: Callable[[str], None]) -> None:
+        """Say whom to tell of mail for a channel."""
+        self._mail_for = mail_for
+
     async def put(self, entry: Entry) -> None:
         """Sync the content's file if it has one, then commit."""
         message = entry.message
@@ -110,8 +115,10 @@ class SqliteStore:
 
         if isinstance(content, bytes):
             self._remember(message.id, content)
+        written = self._writer.run(op, lambda db: verbs.unput(db, message.id))
+        self._tell((entry,))
         try:
-            await self._writer.run(op, lambda db: verbs.unput(db, message.id))
+            await written
         except BaseException:
             self._recall(message.id)
             raise
@@ -141,12 +148,17 @@ class SqliteStore:
         reports: Sequence[Entry],
     ) -> None:
         """Write down what came of a lease."""
-        await self._writer.run(
+        written = self._writer.run(
             lambda db: verbs.settle(
                 db, self._ledgers.get(lease.channel), lease, attempt, settlement, health,
                 tuple(reports),
             )
         )  # fmt: skip
+        for disposition in settlement.dispositions:
+            if isinstance(disposition, Later):
+                self._mail_for(disposition.channel)
+        self._tell(reports)
+        await written
 
     async def set_health(self, channel: str, health: Health) -> None:
         """Remember how a channel is."""
@@ -197,13 +209,17 @@ class SqliteStore:
         now: datetime,
     ) -> None:
         """Fail or hold, with reports."""
-        await self._writer.run(
+        written = self._writer.run(
             lambda db: upkeep.give_up(db, recipient_ids, state, why, reports, now)
         )
+        self._tell(reports)
+        await written
 
     async def notice(self, recipient_ids: Sequence[int], reports: Sequence[Entry]) -> None:
         """Note notices."""
-        await self._writer.run(lambda db: upkeep.notice(db, recipient_ids, reports))
+        written = self._writer.run(lambda db: upkeep.notice(db, recipient_ids, reports))
+        self._tell(reports)
+        await written
 
     async def take_back(self, in_flight: frozenset[int], now: datetime) -> int:
         """Take back leases that ran out."""
@@ -260,6 +276,10 @@ class SqliteStore:
                 channel: self._ledger(db, channel, now).usage(now) for channel in self._limits
             }
         )
+
+    def _tell(self, entries: Sequence[Entry]) -> None:
+        for channel in {channel for entry in entries for channel in entry.channels}:
+            self._mail_for(channel)
 
     def _ledger(self, db: sqlite3.Connection, channel: str, now: datetime) -> Ledger:
         ledger = self._ledgers.get(channel)
