@@ -58,11 +58,12 @@ class Worker:
     ) -> Health | None:
         """Note what the attempt says of the channel; return its new state, None if it has none.
 
-        An attempt that began before the pause says nothing new.
+        Only one that began after the pause is a probe; others, before it or claimed as it began,
+        say nothing new.
         """
         name = self.channel.name
         before = self.board.health(name)
-        if isinstance(before, Paused) and attempt.started_at < before.since:
+        if isinstance(before, Paused) and attempt.started_at < before.until:
             return None
         fault = channel_fault(attempt, judgements)
         if fault is not None:
