@@ -26,6 +26,9 @@ _XML_START = re.compile(rb"\s*<(?:\?xml|[A-Za-z_][\w.\-]*:?[A-Za-z]|!--)")
 _HTML_START = re.compile(rb"\s*<(?:!doctype html|html|body|head|table|div|p)\b", re.IGNORECASE)
 _EDIFACT = re.compile(r"UN[AB].{0,300}?UNH\+[^+]{1,20}\+(INVOIC|ORDERS|QUOTES)", re.DOTALL)
 _EDIFACT_KINDS = {"INVOIC": "invoice", "ORDERS": "order", "QUOTES": "quote"}
+_DOCUMENT_NAMES = (".pdf", ".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".xml", ".zip", ".p7m")
+_DOCUMENT_TYPES = frozenset({"application/pdf", "application/x-pdf", "application/zip"})
+_TEXT_BYTES = bytes((9, 10, 12, 13, *range(32, 127), *range(128, 256)))
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 _BASE64_DER = re.compile(rb"\s*MI[A-Za-z0-9+/\r\n]{60}")
 
@@ -95,7 +98,7 @@ class Reader:
         start = raw[:200].lstrip(b"\xef\xbb\xbf\xff\xfe\xfe\xff").replace(b"\0", b"")
         if _XML_START.match(start):
             return self._xml
-        if file.media_type.startswith("text/") or name.endswith((".txt", ".csv", ".edi")):
+        if file.media_type.startswith("text/") or _is_text(raw):
             return self._text
         return self._unknown
 
@@ -223,4 +226,12 @@ class Reader:
         """Leave pictures alone: a photo is no document, and nothing in it could be read."""
 
     def _unknown(self, file: File, _depth: int) -> None:
-        self._add(file, file.media_type, Reading.UNREADABLE)
+        """Tell of a file that claims to be a document and is none; other data is no document."""
+        if file.name.lower().endswith(_DOCUMENT_NAMES) or file.media_type in _DOCUMENT_TYPES:
+            self._add(file, file.media_type, Reading.UNREADABLE)
+
+
+def _is_text(raw: bytes) -> bool:
+    """Return whether `raw` is plain text whatever it is called."""
+    head = raw[:4096]
+    return bool(head) and b"\0" not in head and len(head.translate(None, _TEXT_BYTES)) == 0

@@ -53,15 +53,18 @@ def parse_lexicon(data: Any, name: str) -> Iterator[Phrase]:
                 f"{name}: {heading}: expected phrases separated by commas, got {text!r}"
             )
         for entry in text.split(","):
-            yield _phrase(entry, concept, language, f"{name}: {heading}")
+            phrase = entry.strip()
+            if not phrase:
+                raise LexiconError(f"{name}: {heading}: an empty phrase; are there two commas?")
+            if "=" in phrase:
+                yield _weighted(phrase, concept, language, f"{name}: {heading}")
+            else:
+                yield Phrase(phrase, concept, language)
 
 
-def _phrase(entry: str, concept: Concept, language: str, where: str) -> Phrase:
-    text, equals, weight = entry.partition(" =")
-    text = " ".join(text.split())
-    if not text:
-        raise LexiconError(f"{where}: an empty phrase; are there two commas?")
+def _weighted(entry: str, concept: Concept, language: str, where: str) -> Phrase:
+    text, _, weight = entry.rpartition("=")
     try:
-        return Phrase(text, concept, language, float(weight) if equals else 1.0)
+        return Phrase(text.strip(), concept, language, float(weight))
     except ValueError:
-        raise LexiconError(f"{where}: {entry.strip()!r}: expected a number after =") from None
+        raise LexiconError(f"{where}: {entry!r}: expected a number after =") from None

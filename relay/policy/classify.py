@@ -20,6 +20,7 @@ from relay.policy.classify_signals import (
     Words,
     find_words,
     header_signals,
+    hints_of,
     sender_signals,
     shape_signals,
     word_signals,
@@ -57,12 +58,13 @@ def classify(evidence: Evidence, rules: ClassifyRules) -> Verdict:
     report = _automatic_answer(evidence, words)
     if report is not None:
         return report
+    hints = hints_of(words)
     findings = [
         finding
         for document in evidence.documents
-        if (finding := judge_document(document, rules.lexicon)) is not None
+        if (finding := judge_document(document, rules.lexicon, hints)) is not None
     ]
-    return _by_document(evidence, findings) or _weighed(evidence, words, findings, rules)
+    return _by_document(evidence, findings) or _weighed(evidence, words, hints, findings, rules)
 
 
 def _declared(evidence: Evidence, rules: ClassifyRules) -> Verdict | None:
@@ -152,7 +154,11 @@ def _by_document(evidence: Evidence, findings: list[Finding]) -> Verdict | None:
 
 
 def _weighed(
-    evidence: Evidence, words: Words, findings: list[Finding], rules: ClassifyRules
+    evidence: Evidence,
+    words: Words,
+    hints: Mapping[Kind, float],
+    findings: list[Finding],
+    rules: ClassifyRules,
 ) -> Verdict:
     """Return the kind that all signals together speak for."""
     signals = [
@@ -172,6 +178,9 @@ def _weighed(
             scores[kind] += gain
             if signal.reason is not None and gain > 0:
                 told[kind].append((gain, signal.reason))
+    if _unread(evidence):
+        for kind, hint in hints.items():
+            scores[kind] += 2.5 * min(hint, 1.6)
     for finding in findings:
         _add_finding(finding, scores, told)
     if not findings and not asking:
@@ -206,7 +215,7 @@ def _add_finding_of_body(
     """Let a body that is itself an invoice count like a document, somewhat less."""
     if len(evidence.text) < 150 or not any(char.isdigit() for char in evidence.text):
         return
-    finding = judge_text(evidence.text, "body", rules.lexicon)
+    finding = judge_text(evidence.text, "body", rules.lexicon, {})
     if finding.kind is None or finding.certainty < 0.8:
         return
     gain = 3.5 * finding.certainty

@@ -25,6 +25,13 @@ _CURRENCY = re.compile(
     | 元 | 円 | 원 | руб | грн | лв | ден | дин | บาท | ر\.س | د\.إ | ریال | تومان""",
     re.VERBOSE,
 )
+_DATE = re.compile(
+    r"\b(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})\b"
+)
+_MONEY = re.compile(r"\d[.,]\d\d(?!\d|[./\-]\d)")
+_AGES = re.compile(
+    r"1 ?[-–] ?30\D{1,40}31 ?[-–] ?60\D{1,40}61 ?[-–] ?90|\b30\D{1,25}\b60\D{1,25}\b90\b"
+)
 _IBAN = re.compile(r"\b[a-z]{2}\d{2}(?: ?[a-z0-9]{4}){3,7}(?: ?[a-z0-9]{1,3})?\b")
 _VAT_ID = re.compile(
     r"""\b(?:atu\d{8}|be\ ?[01]\d{9}|bg\d{9,10}|che-?\d{3}\.?\d{3}\.?\d{3}|cy\d{8}[a-z]|cz\d{8,10}
@@ -47,6 +54,8 @@ class Sums:
     largest: str  # as written, "" without amounts
     has_iban: bool
     has_vat_id: bool
+    dated_lines: int = 0  # with a date and a sum, as accounts have them
+    is_aged: bool = False  # 1-30, 31-60, 61-90 days
 
     @property
     def is_table(self) -> bool:
@@ -88,6 +97,16 @@ def _read(text: str, pattern: re.Pattern[str]) -> Sums:
         largest=max(money, key=lambda number: number.value).text if money else "",
         has_iban=bool(_IBAN.search(text)),
         has_vat_id=bool(_VAT_ID.search(text)),
+        dated_lines=_dated_lines(text),
+        is_aged=bool(_AGES.search(text)),
+    )
+
+
+def _dated_lines(text: str) -> int:
+    return sum(
+        1
+        for line in text.splitlines()[:200]
+        if _DATE.search(line[:200]) and _MONEY.search(line[:200])
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.policy.classify_amounts import Sums, read_sums
 from relay.policy.evidence import Document, EInvoice, Reading
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, fold
+from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
 
 MAX_PAGE = 4_000  # characters of a page that words are looked for in
 TITLE_AREA = 700
+_SPEAKS = 8  # common words that tell the language of a document, which has few sentences
+_NAMED = 1.0  # score from which a document has a name
 _SHORT_LINE = 45  # characters of a line that is a title
 
 KIND_OF = {
@@ -46,8 +49,18 @@ class Finding:
     reasons: tuple[Reason, ...]
 
 
-def judge_document(document: Document, lexicon: Lexicon) -> Finding | None:
-    """Return what `document` is, None when it could not be read."""
+def speaks(hit: Hit, scan: Scan) -> bool:
+    """Return whether `hit` is a word of the text's languages, or an English document's name."""
+    return hit.is_of(scan.languages) or ("en" in hit.languages and hit.concept in KIND_OF)
+
+
+def judge_document(
+    document: Document, lexicon: Lexicon, hints: Mapping[Kind, float]
+) -> Finding | None:
+    """Return what `document` is, None when it could not be read.
+
+    `hints` are what the message calls it: they decide between names that are near each other.
+    """
     if document.einvoice is not None:
         return _judge_einvoice(document, document.einvoice)
     if document.reading is not Reading.READ:
@@ -55,9 +68,8 @@ def judge_document(document: Document, lexicon: Lexicon) -> Finding | None:
     if not document.pages:
         return Finding(None, 0.5, (Reason(document.where, "no business document that we know"),))
     page = "PDF page 1" if document.media_type == "application/pdf" else "its text"
-    return judge_text(
-        "\n".join((document.title, *document.pages)), f"{document.where}, {page}", lexicon
-    )
+    text = "\n".join((document.title, *document.pages))
+    return judge_text(text, f"{document.where}, {page}", lexicon, hints)
 
 
 def _judge_einvoice(document: Document, einvoice: EInvoice) -> Finding:
@@ -72,35 +84,63 @@ def _judge_einvoice(document: Document, einvoice: EInvoice) -> Finding:
     return Finding(kind, 0.995, (Reason(document.where, ", ".join(facts)),))
 
 
-def judge_text(text: str, where: str, lexicon: Lexicon) -> Finding:
+def judge_text(text: str, where: str, lexicon: Lexicon, hints: Mapping[Kind, float]) -> Finding:
     """Return what a document with this text is."""
     folded = fold(text[: 3 * MAX_PAGE])
-    head_hits = lexicon.find(folded[:TITLE_AREA])
-    hits = lexicon.find(folded)
+    scan = lexicon.scan(folded)
+    gate = scan if scan.common >= _SPEAKS else Scan([], frozenset(), 0)
+    head = folded[:TITLE_AREA]
+    head_hits = [hit for hit in lexicon.find(head) if speaks(hit, gate)]
+    hits = [hit for hit in scan.hits if speaks(hit, gate)]
     sums = read_sums(folded)
-    scores, best_hits = _name_scores(folded[:TITLE_AREA], head_hits, hits)
+    names = _name(head, head_hits, hits)
     labels = len({hit.concept for hit in hits if hit.concept in _LABELS})
     shape = _shape(sums, labels)
-    ranked = sorted(scores.items(), key=lambda item: item[1], reverse=True)
-    if not ranked or ranked[0][1] < 1.0:
-        return _nameless(sums, labels, shape, where)
-    kind, score = ranked[0]
-    if kind is Kind.INVOICE and _is_statement(scores, hits, sums):
-        kind = Kind.STATEMENT
+    if names.best < _NAMED:
+        return _nameless(sums, labels, shape, where, hints)
+    kind = _decide(names.scores, hints, sums, hits)
     other = _weight(hits, Concept.OTHER_DOCUMENT, head_hits)
-    if shape < 1.5 and other > score:
+    if shape < 1.5 and other > names.best:
         return Finding(None, 0.6, (Reason(where, "reads as another kind of document"),))
-    certainty = 0.55 + min(score, 5.0) * 0.045 + min(shape, 4.0) * 0.06
-    reason = Reason(where, _say(best_hits.get(kind) or best_hits[ranked[0][0]], sums, hits))
+    certainty = 0.55 + min(names.best, 5.0) * 0.045 + min(shape, 4.0) * 0.06
     if shape < 1.0:
         certainty = min(certainty, 0.7)
-    return Finding(kind, min(certainty, 0.985), (reason,))
+    hit = names.hits.get(kind) or next(iter(names.hits.values()))
+    return Finding(kind, min(certainty, 0.985), (Reason(where, _say(hit, sums, hits)),))
 
 
-def _name_scores(
-    head: str, head_hits: list[Hit], hits: list[Hit]
-) -> tuple[dict[Kind, float], dict[Kind, Hit]]:
-    """Return how strongly each kind is named, titles most, and its most telling phrase."""
+def _decide(
+    scores: Mapping[Kind, float], hints: Mapping[Kind, float], sums: Sums, hits: list[Hit]
+) -> Kind:
+    """Return the kind of a named document that carries sums."""
+    total = {kind: score + hints.get(kind, 0.0) for kind, score in scores.items()}
+    for kind, hint in hints.items():
+        if kind not in total and hint >= 1.0:
+            total[kind] = hint
+    if max(hints.values(), default=0.0) >= 1.0:
+        total.pop(Kind.NOTIFICATION, None)  # an order by its name; the message calls it otherwise
+    if sums.amounts <= 2 and not sums.is_table and hints.get(Kind.RECEIPT, 0.0) >= 1.0:
+        total[Kind.RECEIPT] = total.get(Kind.RECEIPT, 0.0) + 1.0
+    balances = sum(1 for hit in hits if hit.concept is Concept.BALANCE)
+    if not sums.is_table and (sums.is_aged or (balances >= 3 and sums.dated_lines >= 3)):
+        total[Kind.STATEMENT] = total.get(Kind.STATEMENT, 0.0) + 2.0
+    return max(total, key=lambda kind: total[kind])
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """How strongly each kind is named, and by which phrase."""
+
+    scores: dict[Kind, float]
+    hits: dict[Kind, Hit]
+
+    @property
+    def best(self) -> float:
+        return max(self.scores.values(), default=0.0)
+
+
+def _name(head: str, head_hits: list[Hit], hits: list[Hit]) -> _Names:
+    """Return what the document is called, a title counting most."""
     scores: dict[Kind, float] = {}
     best: dict[Kind, tuple[float, Hit]] = {}
     titles = [line.strip() for line in head.splitlines() if 0 < len(line.strip()) <= _SHORT_LINE]
@@ -110,22 +150,23 @@ def _name_scores(
             kind = KIND_OF.get(hit.concept)
             if kind is None:
                 continue
-            value = 0.3 * hit.phrase.weight
-            if in_head:
-                early = 1 - 0.5 * min(hit.at / words, 1)
-                is_title = any(
-                    title.startswith(hit.found) and len(title) < len(hit.found) + 22
-                    for title in titles
-                )
-                value = hit.phrase.weight * (1.2 * early + (1.6 if is_title else 0))
-            if hit.number is not None:
-                value += 0.7
+            value = _value(hit, titles, words) if in_head else 0.3 * hit.phrase.weight
+            value += 0.7 if hit.number is not None else 0.0
             if not in_head:
                 value = min(value, 0.5)
-            scores[kind] = scores.get(kind, 0) + value / (1 + scores.get(kind, 0) * 0.15)
+            scores[kind] = scores.get(kind, 0.0) + value / (1 + scores.get(kind, 0.0) * 0.15)
             if kind not in best or value > best[kind][0]:
                 best[kind] = (value, hit)
-    return scores, {kind: hit for kind, (_, hit) in best.items()}
+    return _Names(scores, {kind: hit for kind, (_, hit) in best.items()})
+
+
+def _value(hit: Hit, titles: list[str], words: int) -> float:
+    """Return what a phrase in the title area counts: more when early, most when it is a title."""
+    early = 1 - 0.5 * min(hit.at / words, 1)
+    is_title = any(
+        title.startswith(hit.found) and len(title) < len(hit.found) + 22 for title in titles
+    )
+    return hit.phrase.weight * (1.2 * early + (1.6 if is_title else 0.0))
 
 
 def _weight(hits: list[Hit], concept: Concept, head_hits: list[Hit]) -> float:
@@ -142,17 +183,23 @@ def _shape(sums: Sums, labels: int) -> float:
     return shape + (0.4 if sums.has_vat_id else 0.0)
 
 
-def _is_statement(scores: dict[Kind, float], hits: list[Hit], sums: Sums) -> bool:
-    balances = sum(1 for hit in hits if hit.concept is Concept.BALANCE)
-    return scores.get(Kind.STATEMENT, 0) >= 1.5 and balances >= 3 and not sums.is_table
-
-
-def _nameless(sums: Sums, labels: int, shape: float, where: str) -> Finding:
+def _nameless(
+    sums: Sums, labels: int, shape: float, where: str, hints: Mapping[Kind, float]
+) -> Finding:
+    """Return what the numbers alone say; the message may give the name."""
+    named = max(hints, key=lambda kind: hints[kind]) if hints else Kind.INVOICE
+    bonus = min(hints.get(named, 0.0), 2.0) * 0.06
+    is_account = sums.dated_lines >= 3 and sums.amounts >= 4 and sums.currencies > 0
+    if sums.is_aged or (is_account and not sums.is_table):
+        words = f"lines with dates and sums as in an account, up to {sums.largest}"
+        return Finding(Kind.STATEMENT, 0.72 + bonus, (Reason(where, words),))
     if sums.is_table and (sums.currencies or labels >= 2 or sums.has_total):
         words = f"positions that multiply and add up, {sums.largest} the largest sum"
-        return Finding(Kind.INVOICE, 0.72, (Reason(where, words),))
+        return Finding(named, 0.72 + bonus, (Reason(where, words),))
     if shape >= 2.2 and sums.amounts >= 2:
-        return Finding(Kind.INVOICE, 0.6, (Reason(where, f"sums of money up to {sums.largest}"),))
+        return Finding(named, 0.6 + bonus, (Reason(where, f"sums of money up to {sums.largest}"),))
+    if hints and shape >= 1.0:
+        return Finding(named, 0.5 + bonus, (Reason(where, "some sums of money"),))
     return Finding(None, 0.8, (Reason(where, "no name and no sums of a business document"),))
 
 

@@ -125,3 +125,15 @@ CLIENT_FIELDS = tuple(
     """.replace(",", " ").split()
 )
 """Header fields that people's mail programs set."""
+
+COMPANY = re.compile(
+    r"""\b(?:inc|llc|llp|ltd|limited|plc|corp|corporation|company|co|group|gmbh|mbh|ag|kg|ohg|ug|e\.?v|ab|hb
+    |kb|oyj?|as|asa|a/s|aps|i/s|s\.?a|s\.?l|s\.?l\.?u|s\.?n\.?c|s\.?r\.?l|s\.?p\.?a|s\.?a\.?r\.?l|sarl|sas|sasu|eurl|sci
+    |scs|srl|spa|snc|b\.?v|n\.?v|v\.?o\.?f|stichting|vereniging|sp|z\.?\s?o\.?o|s\.?k\.?a|s\.?r\.?o|a\.?\s?s|kft|zrt|nyrt|bt
+    |d\.?o\.?o|d\.?d|ооо|оао|зао|пао|ао|ип|нпо|тов|еоод|оод|ltda|eireli|lda|cv|c\.v|a\.c|s\.c|pty|pte|sdn|bhd|tbk
+    |pt|jsc|ooo|tic|şti|sti|team|shop|store|support|service|services|systems|solutions|library
+    |university|club|foundation|association|newsletter|info|e\ figli|et\ fils|and\ sons)\b\.?
+    | & | и\ сыновья | 株式会社 | 有限会社 | 合同会社 | 公司 | 集团 | 주식회사 | 유한회사 | شركة | مجموعة | בע"מ""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What names of companies and teams have, and those of people have not."""

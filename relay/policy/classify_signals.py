@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay.policy.classify_document import KIND_OF
+from relay.policy.classify_document import KIND_OF, speaks
 from relay.policy.classify_senders import (
     BULK_FIELDS,
     BULK_ROLE,
     CLIENT_FIELDS,
+    COMPANY,
     MAIL_CLIENT,
     MAILING_PROGRAM,
     NO_REPLY,
@@ -20,7 +21,7 @@ from relay.policy.classify_senders import (
     PROGRAM_ROLE,
 )
 from relay.policy.evidence import Evidence, Reading
-from relay.policy.kinds import Reason
+from relay.policy.kinds import Kind, Reason
 from relay.policy.lexicon import Concept, Hit, Lexicon, fold
 
 MAX_BODY = 6_000  # characters of the new text that words are looked for in
@@ -34,9 +35,11 @@ _RE_PREFIX = re.compile(
     re.IGNORECASE,
 )
 _EXCLAIMED = re.compile(r"[!！]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
-DOCUMENT_CONCEPTS = tuple(KIND_OF)
+_ENGLISH = frozenset({"en"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,45 @@ class Words:
 
 
 def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
-    """Return the phrases in subject, new text, link texts and file names."""
+    """Return the phrases in subject, new text, link texts and file names.
+
+    Words of languages that the text is not in are left out, but for English names of documents and,
+    around English text, names of documents in any language: programs mix so.
+    """
     text = evidence.text
     if len(text) > MAX_BODY + MAX_TAIL:
         text = f"{text[:MAX_BODY]}\n{text[-MAX_TAIL:]}"
     names = " . ".join(attachment.name for attachment in evidence.attachments)
+    body = lexicon.scan(fold(text))
+    subject = lexicon.find(fold(evidence.subject))
+    mixes = body.languages <= _ENGLISH
     return Words(
-        subject=lexicon.find(fold(evidence.subject)),
-        body=lexicon.find(fold(text)),
+        subject=[hit for hit in subject if (mixes and hit.concept in KIND_OF) or speaks(hit, body)],
+        body=[hit for hit in body.hits if speaks(hit, body)],
         links=lexicon.find(fold(" . ".join(evidence.markup.links)))
         if evidence.markup.links
         else [],
         names=lexicon.find(fold(names.replace("_", " "))) if names else [],
     )
+
+
+def hints_of(words: Words) -> dict[Kind, float]:
+    """Return what the message calls the document that it carries, kind by kind."""
+    hints: dict[Kind, float] = {}
+    for hits, plain, numbered in (
+        (words.subject, 1.0, 1.5),
+        (words.body, 0.4, 0.7),
+        (words.links, 0.7, 0.9),
+    ):
+        seen: set[tuple[Kind, Concept]] = set()
+        for hit in hits:
+            kind = Kind.RECEIPT if hit.concept is Concept.PAID else KIND_OF.get(hit.concept)
+            if kind is None or kind is Kind.NOTIFICATION or (kind, hit.concept) in seen:
+                continue
+            seen.add((kind, hit.concept))
+            value = (numbered if hit.number else plain) * hit.phrase.weight
+            hints[kind] = hints.get(kind, 0.0) + value
+    return hints
 
 
 def header_signals(evidence: Evidence) -> Iterator[Signal]:
@@ -135,8 +164,24 @@ def sender_signals(evidence: Evidence) -> Iterator[Signal]:
         yield Signal("sender.office", 1, Reason("From", f"'{local}' is an office"))
     elif _PERSON_LOCAL.match(local):
         yield Signal("sender.person", 1, Reason("From", f"'{local}' looks like a person's name"))
+    yield from _name_signals(evidence.sender_name, local)
     if evidence.recipients > 5:
         yield Signal("recipients.many", 1, Reason("envelope", f"{evidence.recipients} recipients"))
+
+
+def _name_signals(name: str, local: str) -> Iterator[Signal]:
+    """Yield whether the display name is a person's: its words make up the address."""
+    if not name:
+        return
+    if COMPANY.search(name):
+        yield Signal("name.company", 1, Reason("From", f"'{name[:40]}' is an organisation"))
+        return
+    words = [word for word in _LETTERS.findall(fold(name)) if len(word) > 1]
+    pieces = set(_LETTERS.findall(fold(local)))
+    if 2 <= len(words) <= 5 and len(pieces.intersection(words)) >= 2:
+        yield Signal("name.person", 1, Reason("From", f"'{name[:40]}' is a person"))
+    elif len(words) >= 2 and pieces.intersection(words):
+        yield Signal("name.partly", 1)
 
 
 def shape_signals(evidence: Evidence) -> Iterator[Signal]:
@@ -161,8 +206,7 @@ def shape_signals(evidence: Evidence) -> Iterator[Signal]:
         yield Signal("links.many", 1, Reason("HTML", f"{links} links"))
     if markup.image_count >= 4:
         yield Signal("images.many", 1, Reason("HTML", f"{markup.image_count} pictures"))
-    if len(text) > 2500:
-        yield Signal("long", 1)
+    yield from _prose_signals(text)
     if len(_EMOJI.findall(text)[:9]) >= 3:
         yield Signal("emoji", 1, Reason("body", "emoji"))
     if _CODE.search(text[:600]) and len(text) < 900:
@@ -171,6 +215,26 @@ def shape_signals(evidence: Evidence) -> Iterator[Signal]:
         yield Signal("calendar", 1, Reason("calendar", evidence.calendar.lower() or "an event"))
     for schema in markup.schemas:
         yield _schema_signal(schema)
+
+
+def _prose_signals(text: str) -> Iterator[Signal]:
+    """Yield what length, lists and loudness say, whatever the language."""
+    size = len(text)
+    if size > 2500:
+        yield Signal("long", 1, Reason("body", "long"))
+    elif size > 900:
+        yield Signal("longish", 1)
+    elif size < 250:
+        yield Signal("short", 1)
+    lines = [line.strip() for line in text[:4000].splitlines() if line.strip()]
+    if sum(1 for line in lines if _BULLET.match(line)) >= 3:
+        yield Signal("bullets", 1, Reason("body", "a list of points"))
+    if text.count("!") + text.count("！") >= 4:
+        yield Signal("exclaimed", 1, Reason("body", "many exclamation marks"))
+    if sum(1 for line in lines if len(line) > 8 and line.isupper()) >= 2:
+        yield Signal("shouted", 1, Reason("body", "lines in capitals"))
+    if lines and len(lines[0]) <= 45 and lines[0][-1] in ",!،，：:、。":
+        yield Signal("greeting", 1)
 
 
 def _schema_signal(schema: str) -> Signal:

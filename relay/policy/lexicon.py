@@ -12,10 +12,13 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 MAX_WORD = 40  # characters of a word that are looked at
 _MAX_MEMO = 50_000  # words; forgotten all at once
 _MAX_GAP = 4  # words that `...` may stand for
+_FEWEST_COMMON = 4  # different common words that tell a language
+_ALSO = 0.5  # a language with this share of the best one's common words may be meant, too
 _WORD = re.compile(r"[^\W\d_]+|\d[\w.,/:\-]*|[#№%]")
 _GLUED = re.compile(
     r"[\u0590-\u109f\u1780-\u17ff\u2d80-\u2ddf\u3040-\ua4cf\uac00-\ud7af\uf900-\ufdff]"
@@ -87,6 +90,7 @@ _UNITS = frozenset(
 class Concept(StrEnum):
     """What a phrase speaks of."""
 
+    COMMON = "common"  # small words that tell the language
     INVOICE = "invoice"
     CREDIT_NOTE = "credit_note"
     PROFORMA = "proforma"
@@ -117,9 +121,8 @@ class Concept(StrEnum):
     TRAP = "trap"  # holds another phrase but means nothing here
 
 
-@dataclass(frozen=True, slots=True)
-class Phrase:
-    """One entry of a lexicon."""
+class Phrase(NamedTuple):
+    """One entry of a lexicon; there are many, so tuples (they are made three times as fast)."""
 
     text: str  # as a person wrote it in the file
     concept: Concept
@@ -127,26 +130,39 @@ class Phrase:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A phrase that was found."""
 
     phrase: Phrase
     found: str  # the words as they stand in the (folded) text
     at: int  # rises with the place in the text
     number: str | None  # an identifier with digits next to it
+    languages: frozenset[str]  # that have the phrase; empty where the script says enough
 
     @property
     def concept(self) -> Concept:
         """Return what it speaks of."""
         return self.phrase.concept
 
+    def is_of(self, languages: frozenset[str]) -> bool:
+        """Return whether it belongs to one of `languages`; none known means any."""
+        return not languages or not self.languages or not languages.isdisjoint(self.languages)
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
+
+class _Pattern(NamedTuple):
     phrase: Phrase
     words: tuple[str, ...]
     rank: tuple[int, int]  # more words first, then more characters
+    languages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a lexicon sees in a text."""
+
+    hits: list[Hit]
+    languages: frozenset[str]  # by its common words; empty when there are too few
+    common: int  # different common words of the best language
 
 
 def fold(text: str) -> str:
@@ -160,47 +176,79 @@ def fold(text: str) -> str:
 class Lexicon:
     """Phrases of all languages, made ready for search; it does not change once made."""
 
-    __slots__ = ("_exact", "_glued", "_glued_patterns", "_memo", "_prefix", "_suffix", "languages")
+    __slots__ = (
+        "_common",
+        "_exact",
+        "_glued",
+        "_glued_patterns",
+        "_memo",
+        "_prefix",
+        "_suffix",
+        "languages",
+    )
 
     def __init__(self, phrases: Iterable[Phrase]) -> None:
         """Take `phrases`; of equal ones with the same concept the first is kept."""
+        self._common: dict[str, list[str]] = {}
         self._exact: dict[str, list[_Pattern]] = {}
         self._prefix: dict[str, list[_Pattern]] = {}
         self._suffix: dict[str, list[_Pattern]] = {}
         self._glued_patterns: dict[str, list[_Pattern]] = {}
         self._memo: dict[str, tuple[_Pattern, ...]] = {}
         self._glued: re.Pattern[str] | None = None
-        seen: set[tuple[str, Concept]] = set()
-        languages: dict[str, None] = {}
-        for phrase in phrases:
-            languages[phrase.language] = None
-            folded = fold(phrase.text)
-            if (folded, phrase.concept) not in seen:
-                seen.add((folded, phrase.concept))
-                self._add(phrase, folded)
-        self.languages = tuple(languages)
+        kept: dict[tuple[str, Concept], tuple[Phrase, list[str]]] = {}
+        all_phrases = list(phrases)
+        folded_texts = fold("\n".join(phrase.text for phrase in all_phrases)).split("\n")
+        for phrase, folded in zip(all_phrases, folded_texts, strict=True):
+            if phrase.concept is Concept.COMMON:
+                self._common.setdefault(folded, []).append(phrase.language)
+            else:
+                kept.setdefault((folded, phrase.concept), (phrase, []))[1].append(phrase.language)
+        sets: dict[tuple[str, ...], frozenset[str]] = {}
+        for (folded, _), (phrase, languages) in kept.items():
+            key = tuple(languages)
+            self._add(phrase, folded, sets.setdefault(key, frozenset(key)))
+        self.languages = tuple(dict.fromkeys(phrase.language for phrase in all_phrases))
 
-    def _add(self, phrase: Phrase, folded: str) -> None:
-        if _GLUED.search(folded):
+    def _add(self, phrase: Phrase, folded: str, languages: frozenset[str]) -> None:
+        if not folded.isascii() and _GLUED.search(folded):
             key = folded.replace("*", "").strip()
-            pattern = _Pattern(phrase, (key,), (1, len(key)))
+            pattern = _Pattern(phrase, (key,), (1, len(key)), frozenset())
             self._glued_patterns.setdefault(key, []).append(pattern)
             return
         words = tuple(_pattern_words(folded))
         if not words:
             return
-        pattern = _Pattern(phrase, words, (len(words), sum(map(len, words))))
+        pattern = _Pattern(phrase, words, (len(words), sum(map(len, words))), languages)
         first = words[0]
-        if first.startswith("*"):
+        if first[0] == "*":
             self._suffix.setdefault(first[1:], []).append(pattern)
-        elif first.endswith("*"):
+        elif first[-1] == "*":
             self._prefix.setdefault(first[:-1], []).append(pattern)
         else:
             self._exact.setdefault(first, []).append(pattern)
 
     def find(self, text: str) -> list[Hit]:
         """Return the phrases in `text`, which must be folded; the longest one at each place."""
+        return self._find(text, _WORD.findall(text))
+
+    def scan(self, text: str) -> Scan:
+        """Return the phrases in `text`, which must be folded, and the languages it is in."""
         words: list[str] = _WORD.findall(text)
+        return Scan(self._find(text, words), *self._languages_of(words))
+
+    def _languages_of(self, words: list[str]) -> tuple[frozenset[str], int]:
+        counts: dict[str, int] = {}
+        common = self._common
+        for word in set(words):
+            for language in common.get(word, ()):
+                counts[language] = counts.get(language, 0) + 1
+        most = max(counts.values(), default=0)
+        if most < _FEWEST_COMMON:
+            return frozenset(), most
+        return frozenset(name for name, count in counts.items() if count >= most * _ALSO), most
+
+    def _find(self, text: str, words: list[str]) -> list[Hit]:
         memo = self._memo
         hits: list[Hit] = []
         taken = -1
@@ -249,7 +297,8 @@ class Lexicon:
             concepts.add(pattern.phrase.concept)
             if pattern.phrase.concept is not Concept.TRAP:
                 found = " ".join(words[index : end + 1])
-                hits.append(Hit(pattern.phrase, found, index, _number_near(words, index, end)))
+                number = _number_near(words, index, end)
+                hits.append(Hit(pattern.phrase, found, index, number, pattern.languages))
         return last
 
     def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
@@ -262,10 +311,13 @@ class Lexicon:
                 if pattern.phrase.concept is Concept.TRAP:
                     continue
                 number = _number_around(text, match.start(), match.end())
-                yield Hit(pattern.phrase, match[0], offset + match.start(), number)
+                yield Hit(pattern.phrase, match[0], offset + match.start(), number, frozenset())
 
 
 def _pattern_words(folded: str) -> Iterator[str]:
+    if folded.isalpha():
+        yield folded
+        return
     for piece in folded.split():
         if piece == "...":
             yield piece
