@@ -38,6 +38,7 @@ class Lane:
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _sending: int = 0  # of the tasks, the others are writing down what came of it
     _draining: bool = False
 
     def wake(self) -> None:
@@ -89,8 +90,9 @@ class Lane:
     def _room(self, now: datetime) -> int | datetime:
         """Return how many leases may be taken, or when to ask again.
 
-        Twice the connections are in hand, so that none is idle while what it sent is written
-        down. A channel that comes back from a pause is probed with one message.
+        No more than can be sent now, so that little is tried in vain when the channel fails; a
+        connection is free again while what it sent is still written down. A channel that comes
+        back from a pause is probed with one message.
         """
         match self.board.health(self.name):
             case Stopped():
@@ -100,7 +102,8 @@ class Lane:
                     return until
                 return 0 if self._tasks else 1
             case Open():
-                return max(0, 2 * self.connections - len(self._tasks))
+                waiting = len(self._tasks) - self._sending
+                return max(0, self.connections - self._sending - waiting // 2)
 
     def _after(self, claim: Claim, room: int, now: datetime) -> datetime | None:
         """Note a limit without room; return when to look again."""
@@ -109,20 +112,20 @@ class Lane:
             if isinstance(self.board.health(self.name), Paused) and claim.leases:
                 return None  # the probe's answer is news
             return now if len(claim.leases) == room else claim.next_at
-        known = self.board.throttled(self.name, now)
+        was_closed = self.name in self.board.closed(now)
         self.board.throttle(self.name, Throttle(claim.throttled, claim.next_at))
-        if known is None or known.limit != claim.throttled:
+        if not was_closed and self.name in self.board.closed(now):
             self.journal.record(
                 events.ChannelThrottled(
                     channel=self.name, limit=claim.throttled.name, until=claim.next_at
                 )
             )
-            if self.name in self.board.closed(now):
-                self.wake()  # the next turn lets go what has another way
+            self.wake()  # the next turn lets go what has another way
         return claim.next_at
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
         self.in_flight.add(lease.message_id)
+        self._sending += 1
         task = group.create_task(self._work(lease), name=f"send {lease.queue_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -130,7 +133,7 @@ class Lane:
     async def _work(self, lease: Lease) -> None:
         """The edge of a task: a mistake of ours is told; the lease runs out and is tried again."""
         try:
-            await self.worker.step(lease)
+            await self.worker.step(lease, self._sent)
         except Exception as error:
             self.journal.record(
                 events.Crashed(where=f"sending {lease.queue_id}", detail=repr(error))
@@ -138,6 +141,11 @@ class Lane:
         finally:
             self.in_flight.discard(lease.message_id)
             asyncio.get_running_loop().call_soon(self.wake)
+
+    def _sent(self) -> None:
+        """A connection is free."""
+        self._sending -= 1
+        self.wake()
 
     async def _divert(self, now: datetime) -> None:
         """Let what has another channel in its plan go by it, now that this one is closed."""

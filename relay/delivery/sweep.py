@@ -60,9 +60,18 @@ class Sweep:
         lost = await self.store.take_back(self.in_flight(), now)
         expired = await self._hold_expired(now)
         notices = await self._notice(now)
-        purged = await self.store.purge(self.retention, now)
+        purged = await self._purge(now)
         if lost or expired or notices or purged:
             self.journal.record(events.Swept(expired=expired, purged=purged, notices=notices))
+
+    async def _purge(self, now: datetime) -> int:
+        """Forget what is old, in parts that keep nobody waiting; return how many messages."""
+        messages = 0
+        while True:
+            part = await self.store.purge(self.retention, now)
+            messages += part.messages
+            if not part.more:
+                return messages
 
     async def _after_step_back(self) -> None:
         """The clock was stepped back: nothing waits longer than its wait from now."""

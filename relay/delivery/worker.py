@@ -40,9 +40,12 @@ class Worker:
     clock: Callable[[], datetime]
     changed: Callable[[str], None]  # a channel is in another state
 
-    async def step(self, lease: Lease) -> None:
-        """Send a lease and write down what came of it."""
-        attempt = await self.channel.send(_parcel(lease))
+    async def step(self, lease: Lease, sent: Callable[[], None]) -> None:
+        """Send a lease and write down what came of it; `sent` is called in between, always."""
+        try:
+            attempt = await self.channel.send(_parcel(lease))
+        finally:
+            sent()
         judgements = tuple(
             self.judge(outcome) if isinstance(outcome, Refused) else None
             for outcome in attempt.outcomes

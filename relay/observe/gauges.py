@@ -37,14 +37,31 @@ class Gauges(Collector):
             "Accepted recipients that are in no state (or, negative, in two); it must be 0.",
             value=snapshot.accounting.difference,
         )
+        yield GaugeMetricFamily(
+            "relay_accounting_accepted",
+            "Recipients accepted since the queue was made.",
+            value=snapshot.accounting.accepted,
+        )
+        yield _accounting(snapshot)
         yield from _limits(snapshot)
         yield _states(snapshot)
+
+
+def _accounting(snapshot: Snapshot) -> Metric:
+    family = GaugeMetricFamily(
+        "relay_accounting_recipients",
+        "Recipients since the queue was made, by the state that they are in.",
+        labels=("state",),
+    )
+    for state, count in snapshot.accounting.states.items():
+        family.add_metric((state.value,), count)
+    return family
 
 
 def _recipients(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
         "relay_queue_recipients",
-        "Recipients by state.",
+        "Recipients that are not finished.",
         labels=("state", "channel", "kind"),
     )
     counts: defaultdict[tuple[str, str, str], int] = defaultdict(int)

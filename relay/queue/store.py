@@ -78,6 +78,14 @@ Planner = Callable[[Waiting, Callable[[int], bytes]], Plan | None]
 """Plans what waits, with as much of its content as it asks for; None holds it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """What one purge did."""
+
+    messages: int  # forgotten
+    more: bool  # there is more to forget
+
+
 class Store(Protocol):
     """A queue. Every method raises StoreError when the world fails, and is one transaction."""
 
@@ -164,8 +172,8 @@ class Store(Protocol):
     async def clamp(self, latest: datetime) -> int:
         """Make nothing due after `latest`: the clock was stepped back; return how many."""
 
-    async def purge(self, retention: Retention, now: datetime) -> int:
-        """Forget what is finished and old; return how many messages."""
+    async def purge(self, retention: Retention, now: datetime) -> Purged:
+        """Forget some of what is finished and old."""
 
     async def recipients(self, selection: Selection, limit: int) -> list[RecipientRow]:
         """Return recipients as people see them, the newest message first."""
@@ -180,7 +188,7 @@ class Store(Protocol):
         """Write a little, to show that the queue can be written."""
 
     async def depth(self) -> list[Depth]:
-        """Return how much there is of everything."""
+        """Return how much there is of everything that is not finished."""
 
     async def accounting(self) -> Accounting:
         """Count every recipient and compare it with what was accepted."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
@@ -112,11 +111,9 @@ def _summary(status: Status, snapshot: Snapshot | None) -> list[str]:
 
 
 def _counts(snapshot: Snapshot) -> str:
-    counts: Counter[State] = Counter()
-    for row in snapshot.depths:
-        counts[row.state] += row.recipients
+    states = snapshot.accounting.states
     return (
-        ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state]) or "empty"
+        ", ".join(f"{states[state]} {state.value}" for state in State if states[state]) or "empty"
     )
 
 

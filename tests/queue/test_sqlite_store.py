@@ -338,8 +338,8 @@ def test_finished_rows_are_forgotten_and_stay_counted(tmp_path):
             await store.put(entry("a@x.example", "b@x.example", plan=DIRECT))
             (lease,) = (await store.claim("direct", ROOM, NOON)).leases
             await finish(store, lease, sent(), refused(550), judgement=RECIPIENT_FAULT)
-            assert await store.purge(KEEP, NOON + 29 * DAY) == 0
-            assert await store.purge(KEEP, NOON + 31 * DAY) == 1
+            assert (await store.purge(KEEP, NOON + 29 * DAY)).messages == 0
+            assert (await store.purge(KEEP, NOON + 31 * DAY)).messages == 1
             assert await store.message(lease.queue_id) is None
             assert await states(store) == {"sent": 1, "failed": 1}
 

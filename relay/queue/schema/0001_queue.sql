@@ -18,10 +18,13 @@ CREATE TABLE message (
     certainty    REAL NOT NULL,
     unsure       INTEGER NOT NULL,
     reasons      TEXT NOT NULL,        -- JSON [[where, what], ...]
+    has_content  INTEGER NOT NULL DEFAULT 1,
     finished_at  INTEGER               -- when the last recipient reached a final state
 );
 
 CREATE INDEX message_finished ON message (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX message_disposable ON message (finished_at)
+    WHERE finished_at IS NOT NULL AND has_content = 1;
 
 CREATE TABLE content (
     message_id INTEGER PRIMARY KEY,
@@ -47,6 +50,7 @@ CREATE TABLE recipient (
 );
 
 CREATE INDEX recipient_due ON recipient (channel, rank, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX recipient_open ON recipient (state, channel) WHERE finished_at IS NULL;
 CREATE INDEX recipient_message ON recipient (message_id);
 CREATE INDEX recipient_leased ON recipient (lease_until) WHERE lease_until IS NOT NULL;
 

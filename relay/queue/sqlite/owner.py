@@ -49,8 +49,7 @@ def retry(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
     """Make due now; what failed comes back, as long as its content is still there."""
     return _change(
         db,
-        "r.state IN ('queued', 'deferred', 'in_doubt', 'failed') AND (m.spooled IS NOT NULL"
-        " OR EXISTS (SELECT 1 FROM content c WHERE c.message_id = m.id))",
+        "r.state IN ('queued', 'deferred', 'in_doubt', 'failed') AND m.has_content = 1",
         selection,
         "state = CASE state WHEN 'failed' THEN 'queued' ELSE state END, due_at = ?,"
         " finished_at = NULL, noticed = 0",

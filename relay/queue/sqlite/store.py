@@ -28,6 +28,7 @@ from relay.queue.store import (
     Entry,
     Opened,
     Planner,
+    Purged,
     QueueDamagedError,
     Retention,
     Room,
@@ -229,7 +230,7 @@ class SqliteStore:
         """Make nothing due after `latest`."""
         return await self._writer.run(lambda db: upkeep.clamp(db, latest))
 
-    async def purge(self, retention: Retention, now: datetime) -> int:
+    async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget what is old, and then its files."""
         purged, files = await self._writer.run(lambda db: upkeep.purge(db, retention, now))
         for path in files:

@@ -11,7 +11,7 @@ from relay.policy.limits import to_ms
 from relay.queue.rows import Waiting
 from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
 from relay.queue.sqlite.verbs import COUNT, FINISH_MESSAGE, put
-from relay.queue.store import Entry, Retention
+from relay.queue.store import Entry, Purged, Retention
 
 _PURGE_AT_ONCE = 500  # messages in one transaction
 _VACUUM_PAGES = 2000
@@ -110,9 +110,9 @@ def notice(db: sqlite3.Connection, recipient_ids: Sequence[int], reports: Sequen
         put(db, report)
 
 
-def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[int, list[str]]:
-    """Forget what is old; return how many messages, and the files to remove after the commit."""
-    files = _forget_content(db, to_ms(now - retention.content))
+def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[Purged, list[str]]:
+    """Forget what is old, a part at a time; return what part, as `Purged`, and its files."""
+    contents, files = _forget_content(db, to_ms(now - retention.content))
     before = to_ms(now - retention.rows)
     ids = [
         (row[0],)
@@ -143,22 +143,23 @@ def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[
     for age, slice_length in _MERGES:
         _merge_charges(db, to_ms(now - age), slice_length // timedelta(milliseconds=1))
     db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    return len(ids), files
+    full = max(contents, len(ids)) == _PURGE_AT_ONCE
+    return Purged(messages=len(ids), more=full), files
 
 
-def _forget_content(db: sqlite3.Connection, before: int) -> list[str]:
-    """Delete the content of what was sent or dropped to the last recipient."""
+def _forget_content(db: sqlite3.Connection, before: int) -> tuple[int, list[str]]:
+    """Delete the content of what was sent or dropped to the last recipient; return how many."""
     rows = db.execute(
-        "SELECT m.id, m.spooled FROM message m WHERE m.finished_at <= ? "
-        "AND (m.spooled IS NOT NULL OR EXISTS (SELECT 1 FROM content WHERE message_id = m.id)) "
-        "AND NOT EXISTS (SELECT 1 FROM recipient WHERE message_id = m.id AND state = 'failed') "
+        "SELECT m.id, m.spooled FROM message m "
+        "WHERE m.finished_at <= ? AND m.has_content = 1 AND NOT EXISTS "
+        "(SELECT 1 FROM recipient WHERE message_id = m.id AND state = 'failed') "
         "LIMIT ?",
         (before, _PURGE_AT_ONCE),
     ).fetchall()
     ids = [(row[0],) for row in rows]
     db.executemany("DELETE FROM content WHERE message_id = ?", ids)
-    db.executemany("UPDATE message SET spooled = NULL WHERE id = ?", ids)
-    return [row[1] for row in rows if row[1] is not None]
+    db.executemany("UPDATE message SET spooled = NULL, has_content = 0 WHERE id = ?", ids)
+    return len(ids), [row[1] for row in rows if row[1] is not None]
 
 
 def _merge_charges(db: sqlite3.Connection, before: int, slice_ms: int) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay.mail.message import Envelope, Origin, decode_id, encode_id
-from relay.policy.accounting import FINAL, Accounting, State
+from relay.policy.accounting import Accounting, State
 from relay.policy.kinds import Kind
 from relay.policy.limits import from_ms
 from relay.queue.rows import AttemptRow, Depth, MessageRow, RecipientRow
@@ -37,7 +37,7 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
     number = decode_id(queue_id)
     row = db.execute(
         "SELECT received_at, reverse_path, body_8bit, smtputf8, listener, application, client, "
-        "helo, tls, size_bytes, spooled, subject, kind, certainty, reasons FROM message "
+        "helo, tls, size_bytes, has_content, subject, kind, certainty, reasons FROM message "
         "WHERE id = ?",
         (number,),
     ).fetchone()
@@ -45,10 +45,9 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
         return None
     (
         received_at, reverse_path, body_8bit, smtputf8, listener, application, client, helo, tls,
-        size_bytes, spooled, subject, kind, certainty, reasons,
+        size_bytes, has_content, subject, kind, certainty, reasons,
     ) = row  # fmt: skip
     rows = recipients(db, Selection(queue_ids=(queue_id,)), -1)
-    stored = db.execute("SELECT 1 FROM content WHERE message_id = ?", (number,)).fetchone()
     return MessageRow(
         queue_id=encode_id(number),
         received_at=from_ms(received_at),
@@ -68,15 +67,16 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
         reasons=decode_reasons(reasons),
         recipients=tuple(rows),
         attempts=_attempts(db, number),
-        has_content=stored is not None or spooled is not None,
+        has_content=bool(has_content),
     )
 
 
 def depth(db: sqlite3.Connection) -> list[Depth]:
-    """Return how much there is of everything that was not purged."""
+    """Return how much there is of everything that is not finished."""
     rows = db.execute(
         "SELECT r.state, r.channel, m.kind, count(*), min(m.received_at) "
-        "FROM recipient r JOIN message m ON m.id = r.message_id GROUP BY 1, 2, 3"
+        "FROM recipient r JOIN message m ON m.id = r.message_id "
+        "WHERE r.finished_at IS NULL GROUP BY 1, 2, 3"
     )
     return [
         Depth(
@@ -84,7 +84,7 @@ def depth(db: sqlite3.Connection) -> list[Depth]:
             channel=channel,
             kind=Kind(kind),
             recipients=count,
-            oldest_at=None if State(state) in FINAL else optional_time(oldest),
+            oldest_at=from_ms(oldest),
         )
         for state, channel, kind, count, oldest in rows
     ]
