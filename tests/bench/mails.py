@@ -28,7 +28,9 @@ _BASE64_LINE = 57  # bytes that make a line of 76 characters
 _TALK = (
     "the order delivery week please find our team meeting report project customer service price "
     "change thank you soon together autumn garden product quality office morning number contact "
-    "question answer offer detail next Monday agreed payment address shop店 größer prêt señor"
+    "question answer offer detail next Monday agreed payment address shop window",
+    "wir möchten Ihnen für das Gespräch danken und schicken nächste Woche die Größen der Räume "
+    "damit alle prüfen können ob der Vorschlag zum Büro passt über Preise sprechen wir später",
 )
 
 
@@ -87,8 +89,8 @@ def _head(sender: str, name: str, to: int, subject: str, *more: str) -> bytes:
 
 
 def _prose(chance: random.Random, size_bytes: int) -> bytes:
-    """Return lines of words, some with umlauts, one that begins with a dot."""
-    words = _TALK.split()
+    """Return lines of words of one language, one of them beginning with a dot."""
+    words = chance.choice(_TALK).split()
     lines = [b".. as agreed:"]
     length = 0
     while length < size_bytes:
