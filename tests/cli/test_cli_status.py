@@ -71,7 +71,7 @@ def test_limits_say_when_there_is_room(relay: Terminal, serve: Serve) -> None:
         "direct",
         "full",
         "1",
-        "messages",
+        "message",
         "per",
         "1s",
         "0/1",
