@@ -14,13 +14,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relay.policy.classify_document import Finding, judge_document, judge_text
+from relay.policy.classify_document import LABELS, Finding, judge_document, judge_scanned
 from relay.policy.classify_signals import (
     Signal,
     Words,
     find_words,
     header_signals,
     hints_of,
+    only_talks,
     sender_signals,
     shape_signals,
     word_signals,
@@ -32,6 +33,8 @@ from relay.policy.lexicon import Concept, Lexicon
 
 KIND_FIELD = "x-relay-kind"
 _SURE_DOCUMENT = 0.68
+_SURE_BODY = 0.8
+_SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
 _MAX_REASONS = 5
 _ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re"})
 
@@ -171,8 +174,9 @@ def _weighed(
     asking = any(signal.name in _ASKING for signal in signals)
     carries = any(finding.kind is not None for finding in findings) or _unread(evidence)
     told: dict[Kind, list[tuple[float, Reason]]] = {kind: [] for kind in scores}
+    talking = asking or only_talks(words)
     for signal in signals:
-        damp = 0.3 if asking and not carries and _names_document(signal) else 1.0
+        damp = 0.3 if talking and not carries and _names_document(signal) else 1.0
         for kind, weight in WEIGHTS.get(signal.name, {}).items():
             gain = weight * signal.value * damp
             scores[kind] += gain
@@ -184,12 +188,14 @@ def _weighed(
     for finding in findings:
         _add_finding(finding, scores, told)
     if not findings and not asking:
-        _add_finding_of_body(evidence, rules, scores, told)
+        _add_finding_of_body(words, rules, scores, told)
     return _conclude(evidence, scores, told)
 
 
 def _names_document(signal: Signal) -> bool:
-    return ".numbered." in signal.name or ".word." in signal.name
+    return signal.name.startswith(
+        ("subject.numbered", "body.numbered", "subject.word", "body.word")
+    )
 
 
 def _add_finding(
@@ -207,16 +213,17 @@ def _add_finding(
 
 
 def _add_finding_of_body(
-    evidence: Evidence,
+    words: Words,
     rules: ClassifyRules,
     scores: dict[Kind, float],
     told: dict[Kind, list[tuple[float, Reason]]],
 ) -> None:
     """Let a body that is itself an invoice count like a document, somewhat less."""
-    if len(evidence.text) < 150 or not any(char.isdigit() for char in evidence.text):
+    labels = {hit.concept for hit in words.body if hit.concept in LABELS}
+    if len(labels) < 2 or len(words.folded) < _SHORTEST_DOCUMENT:
         return
-    finding = judge_text(evidence.text, "body", rules.lexicon, {})
-    if finding.kind is None or finding.certainty < 0.8:
+    finding = judge_scanned(words.folded, words.scan, "body", rules.lexicon, {})
+    if finding.kind is None or finding.certainty < _SURE_BODY:
         return
     gain = 3.5 * finding.certainty
     scores[finding.kind] += gain

@@ -37,7 +37,7 @@ _KIND_OF_EINVOICE = {
     "receipt": Kind.RECEIPT,
     "order": Kind.NOTIFICATION,
 }
-_LABELS = (Concept.TOTAL, Concept.TAX, Concept.DUE, Concept.COLUMN, Concept.BANK, Concept.BALANCE)
+LABELS = (Concept.TOTAL, Concept.TAX, Concept.DUE, Concept.COLUMN, Concept.BANK, Concept.BALANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,20 @@ def _judge_einvoice(document: Document, einvoice: EInvoice) -> Finding:
 def judge_text(text: str, where: str, lexicon: Lexicon, hints: Mapping[Kind, float]) -> Finding:
     """Return what a document with this text is."""
     folded = fold(text[: 3 * MAX_PAGE])
-    scan = lexicon.scan(folded)
+    return judge_scanned(folded, lexicon.scan(folded), where, lexicon, hints)
+
+
+def judge_scanned(
+    folded: str, scan: Scan, where: str, lexicon: Lexicon, hints: Mapping[Kind, float]
+) -> Finding:
+    """Return what a document is whose text was folded and scanned already."""
     gate = scan if scan.common >= _SPEAKS else Scan([], frozenset(), 0)
     head = folded[:TITLE_AREA]
     head_hits = [hit for hit in lexicon.find(head) if speaks(hit, gate)]
     hits = [hit for hit in scan.hits if speaks(hit, gate)]
     sums = read_sums(folded)
     names = _name(head, head_hits, hits)
-    labels = len({hit.concept for hit in hits if hit.concept in _LABELS})
+    labels = len({hit.concept for hit in hits if hit.concept in LABELS})
     shape = _shape(sums, labels)
     if names.best < _NAMED:
         return _nameless(sums, labels, shape, where, hints)

@@ -10,7 +10,7 @@ import re
 
 def _one_of(fragments: str, *, whole: bool = False) -> re.Pattern[str]:
     """Return a pattern for any of `fragments`, which commas separate."""
-    pieces = "|".join(fragment.strip() for fragment in fragments.split(","))
+    pieces = "|".join(" ".join(fragment.split()) for fragment in fragments.split(","))
     return re.compile(f"^(?:{pieces})$" if whole else pieces, re.IGNORECASE)
 
 
@@ -133,7 +133,8 @@ COMPANY = re.compile(
     |d\.?o\.?o|d\.?d|ооо|оао|зао|пао|ао|ип|нпо|тов|еоод|оод|ltda|eireli|lda|cv|c\.v|a\.c|s\.c|pty|pte|sdn|bhd|tbk
     |pt|jsc|ooo|tic|şti|sti|team|shop|store|support|service|services|systems|solutions|library
     |university|club|foundation|association|newsletter|info|e\ figli|et\ fils|and\ sons)\b\.?
-    | & | и\ сыновья | 株式会社 | 有限会社 | 合同会社 | 公司 | 集团 | 주식회사 | 유한회사 | شركة | مجموعة | בע"מ""",
+    | & | и\ сыновья | 株式会社 | 有限会社 | 合同会社 | 公司 | 集团 | 주식회사 | 유한회사
+    | شركة | مجموعة | בע"מ""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What names of companies and teams have, and those of people have not."""

@@ -22,7 +22,7 @@ from relay.policy.classify_senders import (
 )
 from relay.policy.evidence import Evidence, Reading
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, fold
+from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
 
 MAX_BODY = 6_000  # characters of the new text that words are looked for in
 MAX_TAIL = 1_500  # and of its end, where footers are
@@ -39,6 +39,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
+_ANSWERING = frozenset({"in-reply-to", "references"})
 _ENGLISH = frozenset({"en"})
 
 
@@ -59,6 +60,8 @@ class Words:
     body: list[Hit]
     links: list[Hit]
     names: list[Hit]  # of attachments
+    folded: str  # the new text, as far as it was looked at
+    scan: Scan  # of it
 
 
 def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
@@ -71,7 +74,8 @@ def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
     if len(text) > MAX_BODY + MAX_TAIL:
         text = f"{text[:MAX_BODY]}\n{text[-MAX_TAIL:]}"
     names = " . ".join(attachment.name for attachment in evidence.attachments)
-    body = lexicon.scan(fold(text))
+    folded = fold(text)
+    body = lexicon.scan(folded)
     subject = lexicon.find(fold(evidence.subject))
     mixes = body.languages <= _ENGLISH
     return Words(
@@ -81,6 +85,8 @@ def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
         if evidence.markup.links
         else [],
         names=lexicon.find(fold(names.replace("_", " "))) if names else [],
+        folded=folded,
+        scan=body,
     )
 
 
@@ -111,7 +117,9 @@ def header_signals(evidence: Evidence) -> Iterator[Signal]:
         yield _mailer_signal(mailer)
     elif any(name in headers for name in CLIENT_FIELDS):
         yield Signal("client.traces", 1, Reason("header", "traces of a mail client"))
-    if "in-reply-to" in headers or "references" in headers:
+    elif not evidence.quoted and _ANSWERING.isdisjoint(headers):
+        yield Signal("client.none", 1, Reason("header", "no trace of a mail client"))
+    if not _ANSWERING.isdisjoint(headers):
         yield Signal("thread", 1, Reason("In-Reply-To", "answers another message"))
     if _RE_PREFIX.match(evidence.subject):
         yield Signal("subject.re", 1, Reason("Subject", "an answer or a forwarded message"))
@@ -260,7 +268,7 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
     yield from _document_words("link", words.links)
     if unreadable:
         yield from _document_words("name", words.names)
-    for place, hits, most in (("subject", words.subject, 2.0), ("body", words.body, 4.0)):
+    for place, hits, most in (("subject", words.subject, 2.0), ("body", words.body, 5.0)):
         for concept, (weight, phrase) in _weigh(hits).items():
             if concept not in KIND_OF and concept is not Concept.OTHER_DOCUMENT:
                 reason = Reason("Subject" if place == "subject" else "body", f"'{phrase}'")
@@ -275,6 +283,21 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
         found = next((hit for hit in words.links if hit.concept is concept), None)
         if found is not None:
             yield Signal(f"link.{concept}", 1, Reason("link", f"'{found.found}'"))
+
+
+def only_talks(words: Words) -> bool:
+    """Return whether the message speaks of several sorts of documents and means none of them.
+
+    So do articles and offers of software for invoices; a mail that carries a document names one.
+    """
+    hits = (*words.subject, *words.body)
+    if any(hit.number and hit.concept in KIND_OF for hit in hits):
+        return False
+    in_subject, in_body = (
+        {KIND_OF[hit.concept] for hit in group if hit.concept in KIND_OF} - {Kind.NOTIFICATION}
+        for group in (words.subject, words.body)
+    )
+    return len(in_subject) >= 2 or (not in_subject and len(in_body) >= 2)
 
 
 def _weigh(hits: list[Hit]) -> dict[Concept, tuple[float, str]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 MAX_WORD = 40  # characters of a word that are looked at
 _MAX_MEMO = 50_000  # words; forgotten all at once
+_DIGITS = frozenset("0123456789")
 _MAX_GAP = 4  # words that `...` may stand for
 _FEWEST_COMMON = 4  # different common words that tell a language
 _ALSO = 0.5  # a language with this share of the best one's common words may be meant, too
@@ -38,7 +39,7 @@ _UNIFIED = str.maketrans(
 _PLAIN_NUMBER = re.compile(r"\d{3,}")
 _AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+[.,]\d{1,2}")
 _DATE = re.compile(
-    r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}|\d{1,2}:\d\d.*|\d{4}-\d\d|\d{1,2}/\d{4}|\d{1,2}/\d{1,2}"
+    r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}|\d{1,2}:\d\d.*|\d{4}-(?:0\d|1[0-2])|\d{1,2}/\d{4}|\d{1,2}/\d{1,2}"
 )
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NEAR_NUMBER = re.compile(r"\d[\w.,/:\-]*")
@@ -194,7 +195,7 @@ class Lexicon:
         self._prefix: dict[str, list[_Pattern]] = {}
         self._suffix: dict[str, list[_Pattern]] = {}
         self._glued_patterns: dict[str, list[_Pattern]] = {}
-        self._memo: dict[str, tuple[_Pattern, ...]] = {}
+        self._memo: dict[str, _Starts | None] = {}
         self._glued: re.Pattern[str] | None = None
         kept: dict[tuple[str, Concept], tuple[Phrase, list[str]]] = {}
         all_phrases = list(phrases)
@@ -253,53 +254,27 @@ class Lexicon:
         hits: list[Hit] = []
         taken = -1
         for index, word in enumerate(words):
-            patterns = memo.get(word)
-            if patterns is None:
-                patterns = self._starting_with(word)
-            if patterns and index > taken:
-                taken = self._take(patterns, words, index, hits)
+            starts = memo.get(word, _UNKNOWN)
+            if starts is _UNKNOWN:
+                starts = self._starting_with(word)
+            if starts is not None and index > taken:
+                taken = _take(starts, words, index, hits)
         if not text.isascii() and _GLUED.search(text):
             hits.extend(self._find_glued(text, len(words)))
         return hits
 
-    def _starting_with(self, word: str) -> tuple[_Pattern, ...]:
-        """Return the patterns that may begin at `word`, the most telling first."""
+    def _starting_with(self, word: str) -> _Starts | None:
+        """Return the patterns that may begin at `word`, None for the many words that begin none."""
         found = list(self._exact.get(word, ()))
         short = word[:MAX_WORD]
         for length in range(2, len(short) + 1):
             found.extend(self._prefix.get(short[:length], ()))
             if length < len(short):
                 found.extend(self._suffix.get(short[-length:], ()))
-        found.sort(key=lambda pattern: pattern.rank, reverse=True)
         if len(self._memo) >= _MAX_MEMO:
             self._memo.clear()
-        patterns = tuple(found)
-        self._memo[word] = patterns
-        return patterns
-
-    def _take(
-        self, patterns: tuple[_Pattern, ...], words: list[str], index: int, hits: list[Hit]
-    ) -> int:
-        """Add the best patterns that match at `index`; return the last word they cover, or -1."""
-        best: tuple[int, int] | None = None
-        last = -1
-        concepts: set[Concept] = set()
-        for pattern in patterns:
-            if best is not None and pattern.rank[0] < best[0]:
-                break
-            end = _match_words(pattern.words, words, index)
-            if end < 0 or pattern.phrase.concept in concepts:
-                continue
-            if best is not None and Concept.TRAP in concepts:
-                break
-            best = pattern.rank
-            last = max(last, end)
-            concepts.add(pattern.phrase.concept)
-            if pattern.phrase.concept is not Concept.TRAP:
-                found = " ".join(words[index : end + 1])
-                number = _number_near(words, index, end)
-                hits.append(Hit(pattern.phrase, found, index, number, pattern.languages))
-        return last
+        starts = self._memo[word] = _starts(found) if found else None
+        return starts
 
     def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
         if self._glued is None:
@@ -312,6 +287,72 @@ class Lexicon:
                     continue
                 number = _number_around(text, match.start(), match.end())
                 yield Hit(pattern.phrase, match[0], offset + match.start(), number, frozenset())
+
+
+class _Starts(NamedTuple):
+    """The patterns that begin with a word, sorted by what has to follow it."""
+
+    alone: tuple[_Pattern, ...]  # of this word only, the most telling first
+    followed: Mapping[str, tuple[_Pattern, ...]]  # by the next word
+    loose: tuple[_Pattern, ...]  # whose next word is open
+
+
+_NOTHING: tuple[_Pattern, ...] = ()
+_UNKNOWN: _Starts | None = _Starts((), {}, ())
+
+
+def _starts(patterns: list[_Pattern]) -> _Starts:
+    single: dict[Concept, _Pattern] = {}
+    followed: dict[str, tuple[_Pattern, ...]] = {}
+    loose: list[_Pattern] = []
+    for pattern in patterns:
+        if len(pattern.words) == 1:
+            other = single.get(pattern.phrase.concept)
+            single[pattern.phrase.concept] = _joined(pattern, other) if other else pattern
+        elif "*" in pattern.words[1] or pattern.words[1] == "...":
+            loose.append(pattern)
+        else:
+            second = pattern.words[1]
+            followed[second] = (*followed.get(second, ()), pattern)
+    alone = sorted(single.values(), key=lambda pattern: pattern.rank, reverse=True)
+    return _Starts(tuple(alone), followed, tuple(loose))
+
+
+def _joined(one: _Pattern, other: _Pattern) -> _Pattern:
+    """Return two patterns of the same concept as one of all their languages."""
+    phrase = max(one.phrase, other.phrase, key=lambda phrase: phrase.weight)
+    languages = one.languages | other.languages
+    return _Pattern(phrase, one.words, max(one.rank, other.rank), languages)
+
+
+def _take(starts: _Starts, words: list[str], index: int, hits: list[Hit]) -> int:
+    """Add the best patterns that match at `index`; return the last word they cover, or -1."""
+    chosen: tuple[_Pattern, ...] | list[_Pattern] = starts.alone
+    last = index if chosen else -1
+    if starts.loose or starts.followed:
+        follower = words[index + 1] if index + 1 < len(words) else ""
+        longer = starts.followed.get(follower, _NOTHING) + starts.loose
+        matching = [
+            (pattern, end)
+            for pattern in longer
+            if (end := _match_words(pattern.words, words, index)) >= 0
+        ]
+        if matching:
+            length = max(pattern.rank[0] for pattern, _ in matching)
+            best = [(pattern, end) for pattern, end in matching if pattern.rank[0] == length]
+            chosen = [pattern for pattern, _ in best]
+            last = max(end for _, end in best)
+    seen: Concept | None = None
+    for pattern in chosen:
+        concept = pattern.phrase.concept
+        if concept is Concept.TRAP:
+            break
+        if concept is not seen:
+            seen = concept
+            found = words[index] if last == index else " ".join(words[index : last + 1])
+            number = _number_near(words, index, last)
+            hits.append(Hit(pattern.phrase, found, index, number, pattern.languages))
+    return last
 
 
 def _pattern_words(folded: str) -> Iterator[str]:
@@ -362,8 +403,9 @@ def _is_word(wanted: str, word: str) -> bool:
 
 def _number_near(words: list[str], first: int, last: int) -> str | None:
     """Return an identifier up to three words after or two before, for `Rechnung Nr. 118`."""
+    count = len(words)
     for index in (last + 1, last + 2, last + 3, first - 1, first - 2):
-        if 0 <= index < len(words) and words[index][0].isdigit():
+        if 0 <= index < count and words[index][0] in _DIGITS:
             labelled = index > 0 and words[index - 1] in ("#", "№")
             follower = words[index + 1] if index + 1 < len(words) else ""
             if is_identifier(words[index], labelled=labelled, follower=follower):
