@@ -141,7 +141,7 @@ class Postfix:
 
     def start(self) -> None:
         """Start it, and return when it takes mail."""
-        daemons = run("postconf", "-h", "daemon_directory").decode().strip()
+        daemons = run("postconf", "-d", "-h", "daemon_directory").decode().strip()
         self._master = subprocess.Popen(
             [f"{daemons}/master", "-c", str(self._settings), "-d"],
             stdin=subprocess.DEVNULL,
