@@ -80,12 +80,12 @@ class SqliteStore:
         return opened
 
     async def close(self) -> None:
-        """Finish, close, unlock."""
-        await self._writer.stop()
+        """Finish, close, unlock; the writer last, so that it leaves one file without a log."""
         await asyncio.to_thread(self._readers.shutdown)
-        await asyncio.to_thread(self._syncers.shutdown)
         if self._reader is not None:
             self._reader.close()
+        await self._writer.stop()
+        await asyncio.to_thread(self._syncers.shutdown)
         if self._lock >= 0:
             os.close(self._lock)
 
