@@ -49,6 +49,7 @@ def entry(
     reverse_path: str | None = "shop@example.com",
     content: Content = CONTENT,
     subject: str = "hello",
+    application: str | None = None,
 ) -> Entry:
     """Return a message ready for the queue."""
     plan = plan or Plan(channels=("native", "direct"))
@@ -58,7 +59,12 @@ def entry(
             id=message_id(at, next(_numbers)),
             received_at=at,
             envelope=Envelope(reverse_path=reverse_path, forward_paths=to),
-            origin=Origin(listener="127.0.0.1:2525", client="127.0.0.1", helo="app"),
+            origin=Origin(
+                listener="127.0.0.1:2525",
+                client="127.0.0.1",
+                helo="app",
+                application=application,
+            ),
             content=content,
         ),
         subject=subject,

@@ -28,6 +28,8 @@ from relay.observe.journal import Journal
 from relay.policy.classify import ClassifyRules
 from relay.policy.judgement import Judgement
 from relay.policy.kinds import Reason, Verdict
+from relay.policy.ledger import HISTORY, reach
+from relay.policy.limits import Unit
 from relay.policy.plan import Plan, Refusal
 from relay.policy.route import RouteRules, route
 from relay.policy.rules import MailFacts
@@ -38,7 +40,6 @@ from relay.queue.sqlite import SqliteStore
 from relay.queue.store import Retention
 from relay.settings.values import ChannelSettings, Settings
 
-_CHARGES_KEPT = timedelta(days=32)  # at least; limits added later count what was sent before
 _HEAD_BYTES = 65536
 
 
@@ -91,6 +92,11 @@ def build(settings: Settings, base: Foundation) -> Graph:
         only_use_for_direct_emails=settings.routing.only_use_for_direct_emails,
         rules=settings.routing.rules,
         channels=tuple(channels),
+        max_bytes=tuple(
+            (name, channel.max_message_bytes)
+            for name, channel in settings.channels.items()
+            if channel.max_message_bytes is not None
+        ),
     )
     reporter = Reporter(
         hostname=settings.hostname,
@@ -181,7 +187,8 @@ def _sweep(
     reporter: Reporter,
     wake: Callable[[str], None],
 ) -> Sweep:
-    windows = [limit.per for channel in settings.channels.values() for limit in channel.limits]
+    limits = [limit for channel in settings.channels.values() for limit in channel.limits]
+    distinct = [reach(it) for it in limits if it.unit is Unit.DISTINCT_RECIPIENTS]
     return Sweep(
         store=base.store,
         board=board,
@@ -189,7 +196,8 @@ def _sweep(
         retention=Retention(
             rows=settings.history.keep,
             content=settings.history.keep_content,
-            charges=max([_CHARGES_KEPT, *windows]),
+            charges=max([HISTORY, *map(reach, limits)]),
+            contacts=max(distinct, default=timedelta()),
         ),
         reporter=reporter,
         journal=base.journal,

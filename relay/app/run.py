@@ -120,7 +120,8 @@ class Relay:
 
     async def run(self, ready: Callable[[], None]) -> bool:
         """Open everything, serve until told to stop, close everything."""
-        opened = await self._store.open(utc_now() + self._settings.retry.waits[0])
+        now = utc_now()
+        opened = await self._store.open(now, now + self._settings.retry.waits[0])
         try:
             async with asyncio.TaskGroup() as self._group:
                 try:

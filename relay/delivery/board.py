@@ -19,6 +19,7 @@ class Throttle:
 
     limit: Limit
     until: datetime
+    has_reserve: bool = False  # what is essential still goes
 
 
 class Board:
@@ -64,10 +65,11 @@ class Board:
         throttle = self._throttles.get(channel)
         return throttle if throttle is not None and throttle.until > now else None
 
-    def closed(self, now: datetime) -> dict[str, datetime]:
+    def closed(self, now: datetime, is_essential: bool) -> dict[str, datetime]:
         """Return what mail with a choice should avoid, and until when.
 
-        That is what is paused or stopped, and what is throttled for longer than PATIENCE.
+        That is what is paused or stopped, and what is throttled for longer than PATIENCE; not for
+        essential mail as long as there is room in the reserve.
         """
         closed: dict[str, datetime] = {}
         for name, health in self._health.items():
@@ -78,6 +80,8 @@ class Board:
                     closed[name] = now + _FOR_EVER
                 case _:
                     throttle = self._throttles.get(name)
-                    if throttle is not None and throttle.until > now + PATIENCE:
+                    if throttle is None or (is_essential and throttle.has_reserve):
+                        continue
+                    if throttle.until > now + PATIENCE:
                         closed[name] = throttle.until
         return closed

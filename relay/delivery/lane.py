@@ -71,7 +71,7 @@ class Lane:
     async def _turn(self, group: asyncio.TaskGroup) -> datetime | None:
         """Start what may be started; return when to look again, None for not before news."""
         now = self.clock()
-        if self.name in self.board.closed(now):
+        if self.name in self.board.closed(now, is_essential=False):
             await self._divert(now)
         room = self._room(now)
         if isinstance(room, datetime):
@@ -112,9 +112,9 @@ class Lane:
             if isinstance(self.board.health(self.name), Paused) and claim.leases:
                 return None  # the probe's answer is news
             return now if len(claim.leases) == room else claim.next_at
-        was_closed = self.name in self.board.closed(now)
-        self.board.throttle(self.name, Throttle(claim.throttled, claim.next_at))
-        if not was_closed and self.name in self.board.closed(now):
+        was_closed = self.name in self.board.closed(now, is_essential=False)
+        self.board.throttle(self.name, Throttle(claim.throttled, claim.next_at, claim.has_reserve))
+        if not was_closed and self.name in self.board.closed(now, is_essential=False):
             self.journal.record(
                 events.ChannelThrottled(
                     channel=self.name, limit=claim.throttled.name, until=claim.next_at
@@ -149,7 +149,9 @@ class Lane:
 
     async def _divert(self, now: datetime) -> None:
         """Let what has another channel in its plan go by it, now that this one is closed."""
-        closed = self.board.closed(now)
+        closed = {
+            is_essential: self.board.closed(now, is_essential) for is_essential in (True, False)
+        }
         while True:
             waiting = await self.store.waiting(
                 self.name, only_alternatives=True, limit=_DIVERT_AT_ONCE
@@ -157,7 +159,8 @@ class Lane:
             moves = {
                 item.id: channel
                 for item in waiting
-                if (channel := first_channel(item.plan.channels, closed)) != self.name
+                if (channel := first_channel(item.plan.channels, closed[item.is_essential]))
+                != self.name
             }
             if not moves:
                 return

@@ -44,7 +44,7 @@ class Reporter:
     sender_name: str
     new_id: Callable[[], int]
     plan: Callable[[Verdict, MailFacts], Plan | None]  # None: the owner wants none
-    closed: Callable[[datetime], Mapping[str, datetime]]
+    closed: Callable[[datetime, bool], Mapping[str, datetime]]
 
     def write(
         self,
@@ -100,7 +100,7 @@ class Reporter:
                 subject=dsn.TITLES[action],
                 verdict=_VERDICT,
                 plans=(plan,),
-                channels=(first_channel(plan.channels, self.closed(now)),),
+                channels=(first_channel(plan.channels, self.closed(now, False)),),
             ),
         )
 

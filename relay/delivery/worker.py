@@ -98,7 +98,7 @@ class Worker:
         return Circumstances(
             schedule=self.schedule,
             received_at=lease.received_at,
-            closed=self.board.closed(now),
+            closed=self.board.closed(now, lease.is_essential),
             now=now,
         )
 

@@ -32,7 +32,7 @@ class Reception:
     journal: Journal
     clock: Callable[[], datetime]
     ids: Callable[[], int]
-    closed: Callable[[datetime], Mapping[str, datetime]]  # channels to avoid, until when
+    closed: Callable[[datetime, bool], Mapping[str, datetime]]  # to avoid by what is essential?
     rehearsal: bool
 
     def new_id(self) -> int:
@@ -51,7 +51,7 @@ class Reception:
         plans = self._plan(message, evidence, verdict)
         if isinstance(plans, Refusal):
             return self._refuse(message, plans)
-        closed = self.closed(began_at)
+        closed = self.closed(began_at, verdict.is_essential)
         channels = tuple(first_channel(plan.channels, closed) for plan in plans)
         try:
             await self.store.put(
@@ -99,10 +99,12 @@ class Reception:
             events.Refused(
                 listener=message.origin.listener,
                 client=message.origin.client,
-                reason=RefusalReason.RULE,
+                reason=RefusalReason.SIZE if refusal.is_size else RefusalReason.RULE,
                 detail=f"{refusal.rule}: {refusal.text}",
             )
         )
+        if refusal.is_size:
+            return Reply(552, "5.3.4", safe_reply_text(refusal.text))
         return Reply(550, "5.7.1", safe_reply_text(refusal.text))
 
     def _accepted(

@@ -17,7 +17,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The owner's rule says no."""
+    """The owner's rule, or the size of the channels, says no."""
 
     text: str  # for the client, ASCII
     rule: str
+    is_size: bool = False  # the message is too large for every channel of its plan

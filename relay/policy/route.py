@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.policy.kinds import Kind, Verdict
@@ -14,6 +14,7 @@ from relay.policy.rules import MailFacts, Rule, matches
 PATIENCE = timedelta(minutes=2)
 """How long mail with another channel in its plan waits for a better one."""
 
+_ANY = 1 << 62
 _ESSENTIAL_BY = {True: ("native", "direct"), False: ("direct", "native")}
 
 
@@ -24,6 +25,7 @@ class RouteRules:
     only_use_for_direct_emails: bool  # direct is for people and marketing; else for everything
     rules: tuple[Rule, ...]  # the first match decides
     channels: tuple[str, ...]  # configured ones, in the order of the settings; at least one
+    max_bytes: tuple[tuple[str, int], ...] = ()  # by channel; the others take any size
 
     @property
     def header_names(self) -> frozenset[str]:
@@ -37,13 +39,25 @@ def route(verdict: Verdict, facts: MailFacts, rules: RouteRules) -> Plan | Refus
         if matches(rule.when, facts):
             if rule.refuse is not None:
                 return Refusal(rule.refuse, rule.name)
-            return Plan(
+            plan = Plan(
                 channels=rule.via or default_channels(verdict, rules),
                 hold=rule.hold,
                 redirect=rule.redirect,
                 rule=rule.name,
             )
-    return Plan(channels=default_channels(verdict, rules))
+            return _that_fits(plan, facts, rules)
+    return _that_fits(Plan(channels=default_channels(verdict, rules)), facts, rules)
+
+
+def _that_fits(plan: Plan, facts: MailFacts, rules: RouteRules) -> Plan | Refusal:
+    """Return the plan without the channels that never take a message of this size."""
+    sizes = dict(rules.max_bytes)
+    there = tuple(name for name in plan.channels if sizes.get(name, _ANY) >= facts.size_bytes)
+    if there:
+        return plan if there == plan.channels else replace(plan, channels=there)
+    largest = max(sizes[name] for name in plan.channels)
+    text = f"{facts.size_bytes} bytes are more than {' and '.join(plan.channels)} take ({largest})"
+    return Refusal(text, plan.rule, is_size=True)
 
 
 def default_channels(verdict: Verdict, rules: RouteRules) -> tuple[str, ...]:

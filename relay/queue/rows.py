@@ -7,7 +7,7 @@ from datetime import datetime
 
 from relay.mail.message import Content, Envelope, Origin
 from relay.policy.accounting import State
-from relay.policy.kinds import Kind, Reason
+from relay.policy.kinds import ESSENTIAL, Kind, Reason
 from relay.policy.limits import Charge, Limit
 from relay.policy.plan import Plan
 
@@ -49,6 +49,7 @@ class Claim:
     leases: tuple[Lease, ...]
     next_at: datetime | None  # when something more may be claimed; None: not before news
     throttled: Limit | None = None  # the limit that `next_at` is waiting for
+    has_reserve: bool = False  # of it, so that only mail that is not essential waits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,11 @@ class Waiting:
     smtputf8: bool
     subject: str
     received_at: datetime
+
+    @property
+    def is_essential(self) -> bool:
+        """Return whether it may take another channel and the reserve of a limit."""
+        return self.unsure or self.kind in ESSENTIAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

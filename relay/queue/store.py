@@ -63,7 +63,8 @@ class Retention:
 
     rows: timedelta
     content: timedelta
-    charges: timedelta  # at least the longest window of any limit
+    charges: timedelta  # at least the reach of any limit
+    contacts: timedelta  # the same of those that count distinct recipients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class Purged:
 class Store(Protocol):
     """A queue. Every method raises StoreError when the world fails, and is one transaction."""
 
-    async def open(self, retry_at: datetime) -> Opened:
+    async def open(self, now: datetime, retry_at: datetime) -> Opened:
         """Make ready; what a run that died was sending becomes due at `retry_at`."""
 
     async def close(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
 from relay.listener.options import Application, ListenerOptions
-from relay.policy.limits import Limit, Unit
+from relay.policy.limits import Limit, Unit, reserve_of
 from relay.policy.retry import Schedule
 from relay.policy.rules import Condition, Glob, Rule
 from relay.settings import model
@@ -30,6 +31,7 @@ from relay.settings.values import (
 from relay.web.options import HttpOptions
 
 _PORTS = {Security.IMPLICIT: 465, Security.STARTTLS: 587, Security.NONE: 25}
+_LONGEST_MONTH = timedelta(days=31)
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -141,6 +143,7 @@ def _channel(
         connections=channel.connections,
         limits=tuple(_limit(limit) for limit in channel.limits),
         max_recipients=channel.max_recipients,
+        max_message_bytes=_max_bytes(channel),
         provider=channel.provider,
     )
 
@@ -170,10 +173,27 @@ def _smtp(
 
 
 def _limit(limit: model.Limit) -> Limit:
-    if limit.messages is not None:
-        return Limit(Unit.MESSAGES, limit.messages, limit.per)
-    assert limit.recipients is not None, "checked: exactly one"
-    return Limit(Unit.RECIPIENTS, limit.recipients, limit.per)
+    unit, maximum = next(
+        (unit, maximum) for unit in Unit if (maximum := getattr(limit, unit)) is not None
+    )
+    refill, per = limit.refill or (0, limit.per)
+    assert per is not None, "checked: one of refill and per"
+    return Limit(
+        unit,
+        maximum,
+        _LONGEST_MONTH if isinstance(per, str) else per,
+        window=limit.window,
+        timezone=limit.timezone or "UTC",
+        is_month=isinstance(per, str),
+        refill=refill,
+        reserve=reserve_of(maximum, limit.reserve),
+    )
+
+
+def _max_bytes(channel: model.Channel) -> int | None:
+    """Return the largest message that can ever go by a channel, None for any."""
+    sizes = [limit.bytes for limit in channel.limits] + [channel.max_message_size]
+    return min((size for size in sizes if size is not None), default=None)
 
 
 def _rule(rule: model.Rule, number: int, document: Document) -> Rule:

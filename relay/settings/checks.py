@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import timedelta
 from ipaddress import IPv4Network
 
 from relay.channels.options import Security
 from relay.listener.options import Auth, Network, Tls
+from relay.policy.limits import Window
+from relay.policy.periods import divides_the_calendar
 from relay.settings.address import Endpoint, is_loopback
 from relay.settings.document import Document, Section
 from relay.settings.mistakes import Loc, did_you_mean
@@ -24,6 +27,8 @@ from relay.settings.model import (
     Smtp,
 )
 from relay.settings.units import format_duration
+
+UNITS = ("messages", "recipients", "distinct_recipients", "bytes")
 
 Found = tuple[Loc, str]
 """A place and what is wrong there."""
@@ -144,16 +149,55 @@ def _channel(channel: Channel, name: str) -> Iterator[Found]:
         yield from _command(channel.sendmail.at("command"), channel.sendmail.command)
     seen = set()
     for limit in channel.limits:
-        yield from _exactly_one(limit, ("messages", "recipients"))
-        key = _limited(limit)
+        yield from _exactly_one(limit, UNITS)
+        yield from _window(limit)
+        unit = next((unit for unit in UNITS if getattr(limit, unit) is not None), "")
+        key = (unit, limit.per, limit.window, limit.timezone, limit.refill)
+        if not limit.knows("per", "window", "timezone", "refill"):
+            continue
         if key in seen:
-            message = f"expected one limit of {key[0]} per {format_duration(limit.per)}"
+            message = f"expected one limit of {unit} per {_span(limit)}"
             yield limit.at(), f"{message} in {name}, got another"
         seen.add(key)
 
 
-def _limited(limit: Limit) -> tuple[str, object]:
-    return ("messages" if limit.messages else "recipients", limit.per)
+def _window(limit: Limit) -> Iterator[Found]:
+    """Yield what a kind of window needs and what it does not know."""
+    if not limit.knows("window", "per", "refill", "timezone"):
+        return
+    window, per = limit.window, limit.per
+    if window is Window.TOKEN_BUCKET:
+        if limit.refill is None:
+            yield limit.at(), "expected a refill such as 1 per 30m with token_bucket, got none"
+        if per is not None:
+            yield limit.at("per"), "expected refill alone with token_bucket, got per"
+        if limit.distinct_recipients is not None:
+            yield (
+                limit.at("window"),
+                "expected another window for distinct_recipients, got token_bucket",
+            )
+        return
+    if limit.refill is not None:
+        yield limit.at("refill"), f"expected it with token_bucket only, got it with {window}"
+    if per is None:
+        yield limit.at("per"), "expected a duration such as 90s, 5m, 24h or 5d, got nothing"
+    elif window is Window.CALENDAR:
+        if limit.timezone is None:
+            message = "expected a timezone such as Europe/Berlin with calendar, got none"
+            yield limit.at(), message
+        if isinstance(per, timedelta) and not divides_the_calendar(per):
+            message = "expected a part of a day such as 1h, whole days such as 24h or 7d, or 1mo"
+            yield limit.at("per"), f"{message}, got {format_duration(per)}"
+    elif isinstance(per, str):
+        yield limit.at("per"), f"expected a duration such as 30d with {window}, got {per}"
+    if limit.timezone is not None and window is not Window.CALENDAR:
+        yield limit.at("timezone"), f"expected it with calendar only, got it with {window}"
+
+
+def _span(limit: Limit) -> str:
+    if limit.refill is not None:
+        return format_duration(limit.refill[1])
+    return format_duration(limit.per) if isinstance(limit.per, timedelta) else str(limit.per)
 
 
 def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from fractions import Fraction
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
@@ -21,6 +23,8 @@ _FIELD = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 §3.6.8
 _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_RATE = re.compile(r"([0-9]{1,10}) per ([0-9]+[a-z]+)")
+_PERCENT = re.compile(r"([0-9]{1,2})%")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,254}")
 
 
@@ -93,6 +97,32 @@ def _wait(value: Any) -> timedelta:
     return span
 
 
+def _per(value: Any) -> timedelta | Literal["1mo"]:
+    return "1mo" if value == "1mo" else _wait(value)
+
+
+def _rate(value: Any) -> tuple[int, timedelta]:
+    match = _RATE.fullmatch(_text(value))
+    if match is None:
+        raise ValueError
+    return _whole(1, 10**9)(int(match[1])), _wait(match[2])
+
+
+def _share(value: Any) -> Fraction:
+    match = _PERCENT.fullmatch(_text(value))
+    if match is None or int(match[1]) > 90:
+        raise ValueError
+    return Fraction(int(match[1]), 100)
+
+
+def _timezone(value: Any) -> str:
+    try:
+        ZoneInfo(_text(value))
+    except (OSError, ZoneInfoNotFoundError):
+        raise ValueError from None
+    return str(value)
+
+
 def _size(value: Any) -> int:
     return parse_size(_text(value))
 
@@ -135,6 +165,10 @@ Recipients = Annotated[int, leaf("100-100000 (RFC 5321 §4.5.3.1.8)", _whole(100
 Hops = Annotated[int, leaf("10-1000", _whole(10, 1000))]
 Duration = Annotated[timedelta, leaf(f"{_SPAN}, or 0s", _duration)]
 Wait = Annotated[timedelta, leaf(f"{_SPAN}, more than 0s", _wait)]
+Per = Annotated[timedelta | str, leaf(f"{_SPAN}, more than 0s, or 1mo", _per)]
+Rate = Annotated[tuple[int, timedelta], leaf("a rate such as 1 per 30m", _rate)]
+Share = Annotated[Fraction, leaf("0% to 90%", _share)]
+TimeZone = Annotated[str, leaf("a time zone such as Europe/Berlin or UTC", _timezone)]
 Size = Annotated[int, leaf("a size such as 64KiB, 50MiB or 10MB", _size)]
 MaxSize = Annotated[int, leaf("a size such as 50MiB, at least 1KiB", _max_size)]
 FilePath = Annotated[str, leaf("an absolute path", _path)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,6 +23,7 @@ from pydantic import (
 from relay.channels.options import Security
 from relay.listener.options import Auth, Tls
 from relay.policy.kinds import Kind
+from relay.policy.limits import Window
 from relay.settings import leaf
 from relay.settings.address import parse_endpoint
 from relay.settings.document import ANY, Section
@@ -160,11 +162,17 @@ class Folder(Part):
 
 
 class Limit(Part):
-    """At most so many messages, or recipients, in any span of `per`."""
+    """At most so much of exactly one unit in a window."""
 
     messages: leaf.Count | None = None
     recipients: leaf.Count | None = None
-    per: leaf.Wait = _needed()
+    distinct_recipients: leaf.Count | None = None
+    bytes: leaf.MaxSize | None = None
+    per: leaf.Per | None = None
+    window: Window = Window.ROLLING
+    timezone: leaf.TimeZone | None = None
+    refill: leaf.Rate | None = None
+    reserve: leaf.Share = Fraction(10, 100)
 
 
 class Channel(Part):
@@ -176,6 +184,7 @@ class Channel(Part):
     connections: leaf.Connections = 5
     limits: tuple[Limit, ...] = ()
     max_recipients: leaf.Count = 100
+    max_message_size: leaf.MaxSize | None = None
     provider: leaf.ChannelName | None = None
 
 

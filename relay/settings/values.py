@@ -27,6 +27,7 @@ class ChannelSettings:
     connections: int  # transactions at once
     limits: tuple[Limit, ...]
     max_recipients: int  # of one transaction
+    max_message_bytes: int | None  # larger ones take another channel, None for any
     provider: str | None  # whose knowledge applies, None to tell it from the host
 
 

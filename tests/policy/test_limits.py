@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import DAY, HOUR, MINUTE, NOON, SECOND
 
-from relay.policy.limits import Charge, Ledger, Limit, Pass, Unit, Wait
+from relay.policy.ledger import Ledger
+from relay.policy.limits import Charge, Limit, Pass, Unit, Wait
 
 HOURLY = Limit(Unit.MESSAGES, 3, HOUR)
 RECIPIENTS = Limit(Unit.RECIPIENTS, 10, DAY)
+ONE = Charge(NOON, 1, 1)
+NOTHING = Charge(NOON, 0, 0)
 
 
 def ledger(*charges: tuple[timedelta, int, int], limits: tuple[Limit, ...] = (HOURLY,)) -> Ledger:
@@ -55,22 +58,22 @@ def ledger(*charges: tuple[timedelta, int, int], limits: tuple[Limit, ...] = (HO
     ],
 )
 def test_admits_what_fits(charges, limits, wanted, expected):
-    assert ledger(*charges, limits=limits).admit(wanted, NOON) == expected
+    assert ledger(*charges, limits=limits).admit(Charge(NOON, 1, wanted), NOON) == expected
 
 
 def test_a_refund_makes_room_at_once():
     book = ledger((-MINUTE, 2, 2))
-    book.charge(Charge(NOON, 1, 1))
-    assert isinstance(book.admit(1, NOON), Wait)
-    book.refund(Charge(NOON, 1, 1))
-    assert book.admit(1, NOON) == Pass(1)
+    book.depart(ONE, NOON + HOUR)
+    assert isinstance(book.admit(ONE, NOON), Wait)
+    book.land(ONE, NOTHING, NOON)
+    assert book.admit(ONE, NOON) == Pass(1)
 
 
 def test_a_clock_that_is_stepped_back_neither_opens_nor_locks_the_window():
     book = ledger((timedelta(), 3, 3))
-    assert isinstance(book.admit(1, NOON - DAY), Wait)
+    assert isinstance(book.admit(ONE, NOON - DAY), Wait)
     after_restart = Ledger((HOURLY,), [Charge(NOON + DAY, 3, 3)], NOON)
-    answer = after_restart.admit(1, NOON)
+    answer = after_restart.admit(ONE, NOON)
     assert answer == Wait(NOON + HOUR, HOURLY)
 
 
@@ -102,12 +105,14 @@ def test_no_span_ever_holds_more_than_the_maximum_and_backlog_uses_it(seed, per,
     limit = Limit(Unit.MESSAGES, maximum, per)
     book, now, log = Ledger((limit,), (), NOON), NOON, []
     while len(log) < 200:
-        answer = book.admit(1, now)
+        answer = book.admit(ONE, now)
         if isinstance(answer, Wait):
             assert answer.until > now
             now = answer.until if chance.random() < 0.9 else now + per / 7
             continue
-        book.charge(Charge(now, 1, 1))
+        charge = Charge(now, 1, 1)
+        book.depart(charge, now + HOUR)
+        book.land(charge, charge, now)
         log.append(now)
         assert sum(at > now - per for at in log) <= maximum
         now += timedelta(milliseconds=chance.randrange(1 + per // timedelta(milliseconds=1) // 20))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from making import HOUR, NOON, verdict
 
@@ -95,3 +97,27 @@ def test_takes_the_first_that_is_open(closed, expected):
 
 def test_the_words_of_a_rule_cannot_break_a_reply():
     assert safe_reply_text("nö\r\n250 ok") == "n???250 ok"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "expected"),
+    [
+        pytest.param(1000, Plan(channels=("native", "direct")), id="fits both"),
+        pytest.param(1001, Plan(channels=("direct",)), id="fits one"),
+        pytest.param(
+            2001,
+            Refusal(
+                "2001 bytes are more than native and direct take (2000)", "default", is_size=True
+            ),
+            id="fits none",
+        ),
+    ],
+)
+def test_a_message_goes_by_the_channels_that_take_its_size(size_bytes, expected):
+    rules = RouteRules(
+        only_use_for_direct_emails=True,
+        rules=(),
+        channels=BOTH,
+        max_bytes=(("native", 1000), ("direct", 2000)),
+    )
+    assert route(verdict(), replace(facts(), size_bytes=size_bytes), rules) == expected

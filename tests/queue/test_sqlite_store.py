@@ -51,13 +51,13 @@ from relay.queue.sqlite import SqliteStore
 from relay.queue.store import QueueDamagedError, Retention, Room, Selection, StoreError
 
 DIRECT = Plan(channels=("direct",))
-KEEP = Retention(rows=30 * DAY, content=timedelta(), charges=32 * DAY)
+KEEP = Retention(rows=30 * DAY, content=timedelta(), charges=32 * DAY, contacts=DAY)
 
 
 @asynccontextmanager
 async def opened(folder: Path, **limits: tuple[Limit, ...]) -> AsyncIterator[SqliteStore]:
     store = SqliteStore(folder, Spool(folder / "spool"))
-    await store.open(NOON + MINUTE)
+    await store.open(NOON, NOON + MINUTE)
     store.set_limits(limits)
     try:
         yield store
@@ -124,7 +124,7 @@ def test_what_was_put_is_there_after_a_restart_and_what_was_being_sent_comes_bac
             await store.put(entry("b@example.net"))
             await store.claim("native", replace(ROOM, leases=1), NOON)
         store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
-        found = await store.open(NOON + MINUTE)
+        found = await store.open(NOON, NOON + MINUTE)
         assert found.recovered == 1
         assert await store.possible_duplicates() == 1
         assert await states(store) == {"queued": 1, "deferred": 1}
@@ -183,10 +183,13 @@ def test_a_limit_that_is_added_later_counts_what_was_sent_before(tmp_path):
         async with opened(tmp_path) as store:
             await store.put(entry("a@x.example", plan=DIRECT))
             await store.put(entry("b@x.example", plan=DIRECT))
-            await store.claim("direct", replace(ROOM, leases=1), NOON)
+            (lease,) = (await store.claim("direct", replace(ROOM, leases=1), NOON)).leases
             store.set_limits({"direct": (Limit(Unit.MESSAGES, 1, HOUR),)})
-            claim = await store.claim("direct", ROOM, NOON + MINUTE)
-            assert (claim.leases, claim.next_at) == ((), NOON + HOUR)
+            while_it_is_sent = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert (while_it_is_sent.leases, while_it_is_sent.throttled.maximum) == ((), 1)
+            await finish(store, lease, sent(), at=NOON + MINUTE)
+            claim = await store.claim("direct", ROOM, NOON + 2 * MINUTE)
+            assert (claim.leases, claim.next_at) == ((), NOON + MINUTE + SECOND + HOUR)
 
     run(story)
 
@@ -214,6 +217,116 @@ def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
         async with opened(tmp_path, direct=(Limit(Unit.MESSAGES, 1, DAY),)) as store:
             (usage,) = (await store.usage(NOON))["direct"]
             assert usage.used == 0
+
+    run(story)
+
+
+def test_ordinary_mail_leaves_the_reserve_to_what_matters(tmp_path):
+    limits = (Limit(Unit.RECIPIENTS, 4, DAY, reserve=2),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            people = [f"{name}@x.example" for name in "abc"]
+            await store.put(entry(*people, kind=Kind.DIRECT, plan=DIRECT))
+            claim = await store.claim("direct", ROOM, NOON)
+            assert [len(lease.targets) for lease in claim.leases] == [2]
+            claim = await store.claim("direct", ROOM, NOON)
+            assert (claim.leases, claim.throttled, claim.has_reserve) == ((), limits[0], True)
+            await store.put(entry(*people, kind=Kind.INVOICE, plan=DIRECT))
+            claim = await store.claim("direct", ROOM, NOON)
+            assert [len(lease.targets) for lease in claim.leases] == [2]
+            claim = await store.claim("direct", ROOM, NOON)
+            assert (claim.leases, claim.has_reserve) == ((), False)
+
+    run(story)
+
+
+def test_applications_take_turns_and_a_newsletter_lets_others_between(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            readers = [f"r{n}@x.example" for n in range(250)]
+            await store.put(entry(*readers, kind=Kind.DIRECT, plan=DIRECT, application="shop"))
+            for number in range(3):
+                await store.put(
+                    entry(
+                        kind=Kind.DIRECT, plan=DIRECT, application="shop", subject=f"s{number}",
+                        at=NOON + SECOND,
+                    )
+                )  # fmt: skip
+            await store.put(
+                entry(
+                    kind=Kind.DIRECT, plan=DIRECT, application="crm", subject="c", at=NOON + MINUTE
+                )
+            )
+            order = []
+            one = replace(ROOM, leases=1)
+            while (claim := await store.claim("direct", one, NOON + MINUTE)).leases:
+                order += [(lease.subject, len(lease.targets)) for lease in claim.leases]
+            assert order == [
+                ("c", 1), ("s0", 1), ("hello", 100), ("s1", 1), ("hello", 100), ("s2", 1),
+                ("hello", 50),
+            ]  # fmt: skip
+
+    run(story)
+
+
+def test_distinct_recipients_are_remembered_over_a_restart(tmp_path):
+    limits = (Limit(Unit.DISTINCT_RECIPIENTS, 2, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for to in ("a@x.example", "A@x.example", "b@x.example", "c@x.example", "a@x.example"):
+                await store.put(entry(to, plan=DIRECT))
+            claim = await store.claim("direct", ROOM, NOON)
+            assert [lease.targets[0].forward_path[0] for lease in claim.leases] == ["a", "A", "b"]
+            for lease in claim.leases:
+                await finish(store, lease, sent())
+        async with opened(tmp_path, direct=limits) as store:
+            claim = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert (claim.leases, claim.next_at) == ((), NOON + SECOND + DAY)
+            await store.purge(KEEP, NOON + 2 * DAY)
+            (usage,) = (await store.usage(NOON + 2 * DAY))["direct"]
+            assert usage.used == 0
+
+    run(story)
+
+
+def test_what_was_being_sent_at_a_crash_is_dated_at_the_next_start(tmp_path):
+    limits = (Limit(Unit.MESSAGES, 1, MINUTE),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            await store.put(entry(plan=DIRECT))
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        await store.open(NOON + HOUR, NOON + HOUR)
+        store.set_limits({"direct": limits})
+        claim = await store.claim("direct", ROOM, NOON + HOUR)
+        assert (claim.leases, claim.next_at) == ((), NOON + HOUR + MINUTE)
+        await store.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY], ids=["forward and back", "back"])
+def test_a_clock_that_is_set_neither_opens_nor_locks_a_limit(tmp_path, step):
+    """What was sent by a clock that was ahead counts as sent now, and so do the charges before."""
+    limits = (Limit(Unit.MESSAGES, 2, HOUR),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for _ in range(4):
+                await store.put(entry(plan=DIRECT, at=NOON - 2 * DAY))
+            room = replace(ROOM, leases=1)
+            (lease,) = (await store.claim("direct", room, NOON)).leases
+            await finish(store, lease, sent())
+            (lease,) = (await store.claim("direct", room, NOON + max(step, MINUTE))).leases
+            await finish(store, lease, sent(), at=NOON + max(step, MINUTE))
+            now = NOON + 5 * MINUTE if step > timedelta() else NOON + step
+            claim = await store.claim("direct", room, now)
+            assert claim.leases == ()
+            assert now < claim.next_at <= now + HOUR
+            assert len((await store.claim("direct", room, now + HOUR + SECOND)).leases) == 1
 
     run(story)
 
@@ -439,7 +552,7 @@ def test_the_health_of_channels_survives_a_restart(tmp_path):
             await store.set_health("direct", paused)
             await store.set_health("native", Open())
         store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
-        found = await store.open(NOON)
+        found = await store.open(NOON, NOON)
         await store.close()
         assert found.health == {"direct": paused, "native": Open()}
 
@@ -453,7 +566,7 @@ def test_a_second_relay_in_the_same_folder_is_told_so(tmp_path):
     async def story():
         async with opened(tmp_path):
             with pytest.raises(StoreError, match="another relay is running"):
-                await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON)
+                await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON, NOON)
 
     run(story)
 
@@ -472,7 +585,7 @@ def test_a_damaged_file_is_not_used(tmp_path):
 
     async def again():
         with pytest.raises(QueueDamagedError, match=r"damaged|queue\.sqlite"):
-            await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON)
+            await SqliteStore(tmp_path, Spool(tmp_path / "spool")).open(NOON, NOON)
 
     run(again)
 
@@ -516,7 +629,7 @@ _PUT_LOOP = """
 
     async def main(folder):
         store = SqliteStore(folder, Spool(folder / "spool"))
-        await store.open(NOON + MINUTE)
+        await store.open(NOON, NOON + MINUTE)
         for _ in range(int(sys.argv[2])):
             one = entry()
             try:

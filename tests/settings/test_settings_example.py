@@ -132,7 +132,7 @@ def test_each_line_that_is_switched_off_is_a_key() -> None:
     """Else a remark without its space would be read as a setting, or the other way round."""
     for line in TEXT.splitlines():
         if re.match(r" *#[^ ]", line):
-            assert re.match(r" *#(- )?[\w-]+:( |$)", line), line
+            assert re.match(r" *#(- \{?)?[\w-]+:( |$)", line), line
 
 
 def test_it_is_as_wide_as_the_code() -> None:

@@ -87,9 +87,10 @@ def test_the_example_arrives_whole(tmp_path: Path) -> None:
         connections=5,
         limits=(
             Limit(Unit.MESSAGES, 1, timedelta(seconds=1)),
-            Limit(Unit.RECIPIENTS, 500, timedelta(hours=24)),
+            Limit(Unit.RECIPIENTS, 500, timedelta(hours=24), reserve=50),
         ),
         max_recipients=100,
+        max_message_bytes=None,
         provider=None,
     )
     assert settings.channels["native"].options == SendmailOptions(

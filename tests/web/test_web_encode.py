@@ -43,7 +43,17 @@ class Wait:
         ),
         pytest.param(
             Limit(Unit.MESSAGES, 1, timedelta(seconds=1)),
-            {"unit": "messages", "maximum": 1, "per_seconds": 1.0, "name": "1 message per 1s"},
+            {
+                "unit": "messages",
+                "maximum": 1,
+                "per_seconds": 1.0,
+                "window": "rolling",
+                "timezone": "UTC",
+                "is_month": False,
+                "refill": 0,
+                "reserve": 0,
+                "name": "1 message per 1s",
+            },
             id="limit",
         ),
         pytest.param(

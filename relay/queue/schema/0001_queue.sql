@@ -40,8 +40,10 @@ CREATE TABLE recipient (
     plan         TEXT NOT NULL,        -- channels in order, separated by blanks
     rule         TEXT NOT NULL,        -- which rule made the plan
     rank         INTEGER NOT NULL,     -- order of kinds in a channel, 0 first
+    flow         TEXT NOT NULL,        -- of one application; those of a rank take turns
     due_at       INTEGER,              -- set in, and only in, queued, deferred and in_doubt
     lease_until  INTEGER,              -- set in, and only in, sending
+    charged_at   INTEGER,              -- the same: when it was charged to the limits
     attempts     INTEGER NOT NULL DEFAULT 0,
     doubts       INTEGER NOT NULL DEFAULT 0,
     noticed      INTEGER NOT NULL DEFAULT 0,  -- a delayed notice was sent
@@ -49,7 +51,8 @@ CREATE TABLE recipient (
     finished_at  INTEGER               -- set in, and only in, sent, failed and dropped
 );
 
-CREATE INDEX recipient_due ON recipient (channel, rank, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX recipient_due ON recipient (channel, rank, flow, due_at)
+    WHERE due_at IS NOT NULL;
 CREATE INDEX recipient_open ON recipient (state, channel) WHERE finished_at IS NULL;
 CREATE INDEX recipient_message ON recipient (message_id);
 CREATE INDEX recipient_leased ON recipient (lease_until) WHERE lease_until IS NOT NULL;
@@ -74,8 +77,19 @@ CREATE TABLE charge (
     at         INTEGER NOT NULL,
     messages   INTEGER NOT NULL,
     recipients INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
     PRIMARY KEY (channel, at)
 ) WITHOUT ROWID;
+
+-- Who was written to, for limits on distinct recipients; kept as long as the longest of them.
+CREATE TABLE contact (
+    channel TEXT NOT NULL,
+    address INTEGER NOT NULL,          -- a digest
+    at      INTEGER NOT NULL,          -- the last time
+    PRIMARY KEY (channel, address)
+) WITHOUT ROWID;
+
+CREATE INDEX contact_at ON contact (at);
 
 CREATE TABLE health (
     channel TEXT PRIMARY KEY,

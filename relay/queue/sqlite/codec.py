@@ -8,10 +8,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from relay.mail.message import Origin
 from relay.policy.health import Health, Open, Paused, Stopped
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.limits import from_ms, to_ms
 from relay.policy.plan import Plan
+
+_MANY = 20  # recipients
 
 
 def rank_of(kind: Kind, essential: bool) -> int:
@@ -19,6 +22,16 @@ def rank_of(kind: Kind, essential: bool) -> int:
     if essential:
         return 0
     return 2 if kind is Kind.MARKETING else 1
+
+
+def flow_of(origin: Origin, recipients: int) -> str:
+    """Return in which line of its rank a message waits; lines take turns.
+
+    Each application has one, and another one for what goes to many, so that a newsletter does not
+    stand in front of its answer to a customer.
+    """
+    flow = origin.application or origin.listener
+    return f"{flow} to many" if recipients > _MANY else flow
 
 
 def encode_reasons(verdict: Verdict) -> str:

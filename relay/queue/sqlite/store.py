@@ -17,11 +17,12 @@ from relay.mail.attempt import Attempt
 from relay.mail.message import Spooled
 from relay.policy.accounting import Accounting, State
 from relay.policy.health import Health
-from relay.policy.limits import Ledger, Limit, Usage
+from relay.policy.ledger import Ledger
+from relay.policy.limits import Limit, Usage
 from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
 from relay.queue.spool import Spool
-from relay.queue.sqlite import owner, upkeep, verbs, views
+from relay.queue.sqlite import charges, claims, owner, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
@@ -59,10 +60,11 @@ class SqliteStore:
         self._recent_lock = threading.Lock()  # put remembers in the loop, claim recalls in a thread
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
+        self._turns: claims.Turns = {}  # the same
         self._mail_for: Callable[[str], None] = lambda _: None
         self._lock = -1
 
-    async def open(self, retry_at: datetime) -> Opened:
+    async def open(self, now: datetime, retry_at: datetime) -> Opened:
         """Lock the folder, open the database, take over what the last run left."""
         await asyncio.to_thread(self._lock_folder)
         await self._writer.start()
@@ -72,7 +74,7 @@ class SqliteStore:
                 channel: decode_health(state)
                 for channel, state in db.execute("SELECT channel, state FROM health")
             }
-            return Opened(recovered=upkeep.recover(db, retry_at), health=health)
+            return Opened(recovered=upkeep.recover(db, now, retry_at), health=health)
 
         opened = await self._writer.run(recover)
         await self._writer.run(lambda db: db.execute("PRAGMA optimize").fetchall())
@@ -126,17 +128,17 @@ class SqliteStore:
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
-        claims: list[Claim] = []
+        made: list[Claim] = []
 
         def op(db: sqlite3.Connection) -> Claim:
             ledger = self._ledger(db, channel, now)
-            claim = verbs.claim(db, ledger, channel, room, now, self._recall)
-            claims[:] = [claim]
+            claim = claims.claim(db, ledger, channel, room, now, self._recall, self._turns)
+            made[:] = [claim]
             return claim
 
         def undo(db: sqlite3.Connection) -> None:
-            for claim in claims:
-                verbs.unclaim(db, claim.leases, now)
+            for claim in made:
+                claims.unclaim(db, claim.leases, now)
 
         return await self._writer.run(op, undo)
 
@@ -149,12 +151,15 @@ class SqliteStore:
         reports: Sequence[Entry],
     ) -> None:
         """Write down what came of a lease."""
-        written = self._writer.run(
-            lambda db: verbs.settle(
-                db, self._ledgers.get(lease.channel), lease, attempt, settlement, health,
-                tuple(reports),
-            )
-        )  # fmt: skip
+        channel = lease.channel
+
+        def op(db: sqlite3.Connection) -> None:
+            verbs.settle(db, lease, attempt, settlement, health, tuple(reports))
+            ledger = self._ledgers.get(channel)
+            if self._limits.get(channel) or settlement.refund_recipients:
+                charges.settle(db, ledger, lease, attempt.ended_at, settlement)
+
+        written = self._writer.run(op)
         for disposition in settlement.dispositions:
             if isinstance(disposition, Later):
                 self._mail_for(disposition.channel)
@@ -284,8 +289,8 @@ class SqliteStore:
 
     def _ledger(self, db: sqlite3.Connection, channel: str, now: datetime) -> Ledger:
         ledger = self._ledgers.get(channel)
-        if ledger is None:
-            ledger = verbs.load_ledger(db, channel, self._limits.get(channel, ()), now)
+        if ledger is None or ledger.is_behind(now):
+            ledger = charges.load_ledger(db, channel, self._limits.get(channel, ()), now)
             self._ledgers[channel] = ledger
         return ledger
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from relay.policy.accounting import State
 from relay.policy.limits import to_ms
 from relay.queue.rows import Waiting
+from relay.queue.sqlite import charges
 from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
 from relay.queue.sqlite.verbs import COUNT, FINISH_MESSAGE, put
 from relay.queue.store import Entry, Purged, Retention
@@ -25,11 +26,13 @@ _MERGES = (
 )
 
 
-def recover(db: sqlite3.Connection, retry_at: datetime) -> int:
-    """Make due what was being sent when the last run died: it may have arrived."""
+def recover(db: sqlite3.Connection, now: datetime, retry_at: datetime) -> int:
+    """Make due what was being sent when the last run died: it may have arrived until now."""
+    charges.land_all(db, now)
     recovered = db.execute(
         "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'relay ended while it was being sent; it may have arrived' WHERE state = 'sending'",
+        "charged_at = NULL, why = 'relay ended while it was being sent; it may have arrived' "
+        "WHERE state = 'sending'",
         (to_ms(retry_at),),
     ).rowcount
     if recovered:
@@ -45,7 +48,7 @@ def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) 
     lost = [(to_ms(now), number) for number, message in rows if message not in in_flight]
     db.executemany(
         "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'the attempt was broken off; it may have arrived' WHERE id = ?",
+        "charged_at = NULL, why = 'the attempt was broken off; it may have arrived' WHERE id = ?",
         lost,
     )
     if lost:
@@ -139,9 +142,9 @@ def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[
         ("message", "id"),
     ):
         db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ids)  # noqa: S608
-    db.execute("DELETE FROM charge WHERE at < ?", (to_ms(now - retention.charges),))
+    charges.forget(db, now - retention.charges, now - retention.contacts)
     for age, slice_length in _MERGES:
-        _merge_charges(db, to_ms(now - age), slice_length // timedelta(milliseconds=1))
+        charges.merge(db, now - age, slice_length)
     db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
     full = max(contents, len(ids)) == _PURGE_AT_ONCE
     return Purged(messages=len(ids), more=full), files
@@ -160,24 +163,6 @@ def _forget_content(db: sqlite3.Connection, before: int) -> tuple[int, list[str]
     db.executemany("DELETE FROM content WHERE message_id = ?", ids)
     db.executemany("UPDATE message SET spooled = NULL, has_content = 0 WHERE id = ?", ids)
     return len(ids), [row[1] for row in rows if row[1] is not None]
-
-
-def _merge_charges(db: sqlite3.Connection, before: int, slice_ms: int) -> None:
-    """Merge charges dated before `before` that share a slice."""
-    crowded = db.execute(
-        "SELECT channel, at / ?, max(at), sum(messages), sum(recipients) FROM charge "
-        "WHERE at < ? GROUP BY 1, 2 HAVING count(*) > 1",
-        (slice_ms, before),
-    ).fetchall()
-    for channel, number, last, messages, recipients in crowded:
-        db.execute(
-            "DELETE FROM charge WHERE channel = ? AND at >= ? AND at < ? AND at <= ?",
-            (channel, number * slice_ms, (number + 1) * slice_ms, last),
-        )
-        db.execute(
-            "INSERT INTO charge (channel, at, messages, recipients) VALUES (?, ?, ?, ?)",
-            (channel, last, messages, recipients),
-        )
 
 
 def _message_of(db: sqlite3.Connection, recipient_id: int) -> int:

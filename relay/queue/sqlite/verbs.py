@@ -1,29 +1,19 @@
-"""The three transactions of a message's way: put, claim, settle."""
+"""The first and the last transaction of a message's way: put and settle; `claims` is between."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
-from datetime import datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
 
 from relay.mail.attempt import Attempt
-from relay.mail.message import Content, Spooled, encode_id
+from relay.mail.message import Spooled
 from relay.policy.accounting import State
 from relay.policy.health import Health
-from relay.policy.kinds import ESSENTIAL, Kind
-from relay.policy.limits import Charge, Ledger, Limit, Wait, from_ms, to_ms, to_ms_up
+from relay.policy.limits import to_ms
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
-from relay.queue.rows import Claim, Lease, Target
-from relay.queue.sqlite.codec import decode_plan, encode_health, encode_reasons, rank_of
-from relay.queue.store import Entry, Room
-
-_RANKS = (0, 1, 2)
-_LOOK_AHEAD = 4  # candidates read for each lease and recipient that may be taken
-_MAX_CANDIDATES = 512
+from relay.queue.rows import Lease
+from relay.queue.sqlite.codec import encode_health, encode_reasons, flow_of, rank_of
+from relay.queue.store import Entry
 
 _PUT_MESSAGE = """
 INSERT OR IGNORE INTO message (id, received_at, reverse_path, body_8bit, smtputf8, listener,
@@ -31,42 +21,17 @@ INSERT OR IGNORE INTO message (id, received_at, reverse_path, body_8bit, smtputf
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _PUT_RECIPIENT = """
-INSERT INTO recipient (message_id, forward_path, state, channel, plan, rule, rank, due_at, why)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO recipient (message_id, forward_path, state, channel, plan, rule, rank, flow,
+    due_at, why)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 COUNT = """
 INSERT INTO counter (name, value) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"""
 
-_DUE = """
-SELECT r.message_id, r.id, r.forward_path, r.attempts, r.doubts, r.plan, r.rule
-FROM recipient r WHERE r.channel = ? AND r.rank = ? AND r.due_at <= ?
-ORDER BY r.due_at LIMIT ?"""
-
-_NEXT_DUE = """
-SELECT due_at FROM recipient WHERE channel = ? AND rank = ? AND due_at IS NOT NULL
-ORDER BY due_at LIMIT 1"""
-
-_MESSAGE = """
-SELECT received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject
-FROM message WHERE id = ?"""
-
-_LEASE = """
-UPDATE recipient SET state = 'sending', due_at = NULL, lease_until = ?, attempts = attempts + 1
-WHERE id = ?"""
-
-_CHARGE = """
-INSERT INTO charge (channel, at, messages, recipients) VALUES (?, ?, ?, ?)
-ON CONFLICT (channel, at) DO UPDATE
-SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients"""
-
-_REFUND = """
-UPDATE charge SET messages = max(0, messages - ?), recipients = max(0, recipients - ?)
-WHERE channel = ? AND at = ?"""
-
 _SETTLE = """
-UPDATE recipient SET state = ?, channel = ?, due_at = ?, lease_until = NULL, why = ?,
-    doubts = doubts + ?, finished_at = ?
+UPDATE recipient SET state = ?, channel = ?, due_at = ?, lease_until = NULL, charged_at = NULL,
+    why = ?, doubts = doubts + ?, finished_at = ?
 WHERE id = ? AND state = 'sending'"""
 
 _ATTEMPT = """
@@ -98,6 +63,7 @@ def put(db: sqlite3.Connection, entry: Entry) -> None:
     if isinstance(content, bytes):
         db.execute("INSERT INTO content (message_id, data) VALUES (?, ?)", (message.id, content))
     rank = rank_of(verdict.kind, verdict.is_essential)
+    flow = flow_of(origin, len(envelope.forward_paths))
     rows = []
     for path, plan, channel in zip(
         envelope.forward_paths, entry.plans, entry.channels, strict=True
@@ -106,7 +72,7 @@ def put(db: sqlite3.Connection, entry: Entry) -> None:
         rows.append(
             (
                 message.id, plan.redirect or path, state, channel, " ".join(plan.channels),
-                plan.rule, rank, due_at, plan.hold or "",
+                plan.rule, rank, flow, due_at, plan.hold or "",
             )
         )  # fmt: skip
     db.executemany(_PUT_RECIPIENT, rows)
@@ -121,60 +87,8 @@ def unput(db: sqlite3.Connection, message_id: int) -> None:
         db.execute(COUNT, ("accepted", -gone))
 
 
-def claim(
-    db: sqlite3.Connection,
-    ledger: Ledger,
-    channel: str,
-    room: Room,
-    now: datetime,
-    recall: Callable[[int], bytes | None],
-) -> Claim:
-    """Lease what is due, the first in rank and then in time, one transaction a lease.
-
-    `recall` returns content that is still in memory.
-    """
-    leases: list[Lease] = []
-    throttled: Wait | None = None
-    charged_messages = charged_recipients = 0
-    for rank in _RANKS:
-        if len(leases) == room.leases or throttled is not None:
-            break
-        wanted = (room.leases - len(leases)) * _LOOK_AHEAD + room.recipients
-        due = db.execute(_DUE, (channel, rank, to_ms(now), min(wanted, _MAX_CANDIDATES))).fetchall()
-        for message_id, rows in groupby(due, key=itemgetter(0)):
-            if len(leases) == room.leases:
-                break
-            targets = list(rows)[: room.recipients]
-            answer = ledger.admit(len(targets), now)
-            if isinstance(answer, Wait):
-                throttled = answer
-                break
-            lease = _lease(db, message_id, channel, targets[: answer.recipients], room, now, recall)
-            ledger.charge(lease.charge)
-            charged_messages += 1
-            charged_recipients += len(lease.targets)
-            leases.append(lease)
-    if leases:
-        db.execute(_CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
-    if throttled is not None:
-        return Claim(leases=tuple(leases), next_at=throttled.until, throttled=throttled.limit)
-    return Claim(leases=tuple(leases), next_at=_next_due(db, channel))
-
-
-def unclaim(db: sqlite3.Connection, leases: tuple[Lease, ...], now: datetime) -> None:
-    """Make due what was leased in a commit that failed."""
-    for lease in leases:
-        for target in lease.targets:
-            db.execute(
-                "UPDATE recipient SET state = 'queued', due_at = ?, lease_until = NULL "
-                "WHERE id = ? AND state = 'sending'",
-                (to_ms(now), target.id),
-            )
-
-
 def settle(
     db: sqlite3.Connection,
-    ledger: Ledger | None,
     lease: Lease,
     attempt: Attempt,
     settlement: Settlement,
@@ -205,8 +119,6 @@ def settle(
         )  # fmt: skip
     if finished:
         db.execute(FINISH_MESSAGE, (ended_at, lease.message_id))
-    if settlement.refund_messages or settlement.refund_recipients:
-        _refund(db, ledger, lease, settlement)
     if any(isinstance(disposition, Doubt) for disposition in settlement.dispositions):
         doubts = sum(isinstance(disposition, Doubt) for disposition in settlement.dispositions)
         db.execute(COUNT, ("possible_duplicates", doubts))
@@ -222,74 +134,6 @@ def put_health(db: sqlite3.Connection, channel: str, health: Health) -> None:
         "INSERT OR REPLACE INTO health (channel, state) VALUES (?, ?)",
         (channel, encode_health(health)),
     )
-
-
-def load_ledger(
-    db: sqlite3.Connection, channel: str, limits: tuple[Limit, ...], now: datetime
-) -> Ledger:
-    """Return a channel's windows, filled with what was charged so far."""
-    longest = max((limit.per for limit in limits), default=None)
-    if longest is None:
-        return Ledger((), (), now)
-    rows = db.execute(
-        "SELECT at, messages, recipients FROM charge WHERE channel = ? AND at > ? ORDER BY at",
-        (channel, to_ms(now - longest)),
-    )
-    return Ledger(limits, (Charge(from_ms(at), m, r) for at, m, r in rows), now)
-
-
-def _lease(
-    db: sqlite3.Connection,
-    message_id: int,
-    channel: str,
-    rows: list[tuple[Any, ...]],
-    room: Room,
-    now: datetime,
-    recall: Callable[[int], bytes | None],
-) -> Lease:
-    row = db.execute(_MESSAGE, (message_id,)).fetchone()
-    received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject = row
-    until = to_ms(now + room.lease_for)
-    targets = []
-    for _, number, forward_path, attempts, doubts, plan, rule in rows:
-        db.execute(_LEASE, (until, number))
-        targets.append(
-            Target(
-                id=number,
-                forward_path=forward_path,
-                attempts=attempts + 1,
-                doubts=doubts,
-                plan=decode_plan(plan, rule),
-            )
-        )
-    content: Content | None = recall(message_id)
-    if content is None:
-        content = load_content(db, message_id, spooled, size_bytes)
-    return Lease(
-        message_id=message_id,
-        queue_id=encode_id(message_id),
-        channel=channel,
-        kind=Kind(kind),
-        is_essential=bool(unsure) or Kind(kind) in ESSENTIAL,
-        received_at=from_ms(received_at),
-        reverse_path=reverse_path,
-        body_8bit=bool(body_8bit),
-        smtputf8=bool(smtputf8),
-        subject=subject,
-        targets=tuple(targets),
-        content=content,
-        charge=Charge(now, 1, len(targets)),
-    )
-
-
-def load_content(
-    db: sqlite3.Connection, message_id: int, spooled: str | None, size_bytes: int
-) -> Content:
-    """Return content from its file or from the database."""
-    if spooled is not None:
-        return Spooled(spooled, size_bytes)
-    row = db.execute("SELECT data FROM content WHERE message_id = ?", (message_id,)).fetchone()
-    return b"" if row is None else bytes(row[0])
 
 
 def content_head(db: sqlite3.Connection, message_id: int, size_bytes: int) -> bytes:
@@ -320,21 +164,3 @@ def _columns(disposition: Disposition, channel: str) -> tuple[str, str, int | No
             return "held", channel, None, why
         case Dead(reply):
             return "failed", channel, None, str(reply)
-
-
-def _refund(
-    db: sqlite3.Connection, ledger: Ledger | None, lease: Lease, settlement: Settlement
-) -> None:
-    back = Charge(lease.charge.at, settlement.refund_messages, settlement.refund_recipients)
-    db.execute(_REFUND, (back.messages, back.recipients, lease.channel, to_ms_up(back.at)))
-    if ledger is not None:
-        ledger.refund(back)
-
-
-def _next_due(db: sqlite3.Connection, channel: str) -> datetime | None:
-    found = [
-        row[0]
-        for rank in _RANKS
-        if (row := db.execute(_NEXT_DUE, (channel, rank)).fetchone()) is not None
-    ]
-    return from_ms(min(found)) if found else None

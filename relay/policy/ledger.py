@@ -1,0 +1,207 @@
+"""All limits of one channel: whether a transaction may be made now, and if not, when.
+
+A charge departs before its transaction, so that a crash never forgets it, and lands at the end of
+it with what the provider has counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from relay.policy.limits import (
+    Charge,
+    Limit,
+    Pass,
+    Unit,
+    Usage,
+    Wait,
+    Window,
+    from_ms,
+    to_ms,
+    to_ms_up,
+)
+from relay.policy.windows import Count, make_count
+
+HISTORY = timedelta(days=32)
+"""How long charges are kept at least: limits that are added later count what was sent before."""
+
+_STEP = timedelta(seconds=2)  # back: the clock was set, and it is more than its usual trembling
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A transaction that was begun, and has to have ended before `until`."""
+
+    charge: Charge
+    until: datetime
+
+
+class Ledger:
+    """The windows of one channel: state that changes only by its methods, and reads no clock."""
+
+    __slots__ = ("_counts", "_flights", "_last_ms")
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        charges: Iterable[Charge],
+        now: datetime,
+        flights: Iterable[Flight] = (),
+    ) -> None:
+        """Count `charges` (ordered by time, up to `now`) and what is under way.
+
+        A charge either has addresses and nothing else, or no addresses.
+        """
+        charges = tuple(charges)
+        oldest = charges[0].at if charges else now
+        self._counts: tuple[Count, ...] = tuple(
+            make_count(limit, is_full=not _is_level_unknown(limit, oldest, now)) for limit in limits
+        )
+        self._flights: dict[int, tuple[Charge, int]] = {}  # by time of departure
+        self._last_ms = to_ms(now)
+        for charge in charges:
+            at_ms = min(to_ms_up(charge.at), self._last_ms)
+            for count in self._counts:
+                count.add(charge, at_ms)
+        for flight in flights:
+            self.depart(flight.charge, flight.until)
+        self._advance(now)
+
+    @property
+    def wants_addresses(self) -> bool:
+        """Return whether charges need digests of their recipients."""
+        return any(count.limit.unit is Unit.DISTINCT_RECIPIENTS for count in self._counts)
+
+    def is_behind(self, now: datetime) -> bool:
+        """Return whether the clock was stepped back: fill another ledger from what was charged."""
+        return to_ms(now + _STEP) < self._last_ms
+
+    def admit(self, wish: Charge, now: datetime, *, is_essential: bool = False) -> Pass | Wait:
+        """Return how many of a wish's recipients (>= 1) may go now, or when the first may."""
+        now_ms = self._advance(now)
+        recipients = wish.recipients
+        until, blocking = now_ms, None
+        for count in self._counts:
+            limit = count.limit
+            least = wish.size_bytes if limit.unit is Unit.BYTES else 1
+            usable = limit.usable(is_essential=is_essential, wanted=least)
+            fit = count.fits(wish, usable - count.used())
+            if fit > 0:
+                recipients = min(recipients, fit)
+                continue
+            free_at = max(count.when(now_ms, least, usable), now_ms + 1)
+            if free_at > until:
+                until, blocking = free_at, limit
+        if blocking is not None:
+            return Wait(from_ms(until), blocking)
+        return Pass(recipients)
+
+    def depart(self, charge: Charge, until: datetime) -> None:
+        """Count a transaction that is about to be made and has ended before `until`."""
+        at_ms = to_ms_up(charge.at)
+        for count in self._counts:
+            count.depart(charge, at_ms)
+        if at_ms in self._flights:
+            others, _ = self._flights[at_ms]
+            charge = _sum(others, charge)
+        self._flights[at_ms] = charge, to_ms(until)
+
+    def land(self, charge: Charge, kept: Charge, ended_at: datetime) -> None:
+        """Count `kept` of a charge, all or a part of it, at the end of its transaction.
+
+        One that is not under way has been counted as a whole before.
+        """
+        departed_ms, at_ms = to_ms_up(charge.at), to_ms_up(ended_at)
+        if departed_ms in self._flights:
+            others, until_ms = self._flights[departed_ms]
+            rest = _difference(others, charge)
+            if rest.recipients:
+                self._flights[departed_ms] = rest, until_ms
+            else:
+                del self._flights[departed_ms]
+            for count in self._counts:
+                count.land(charge, kept, at_ms)
+
+    def usage(self, now: datetime) -> tuple[Usage, ...]:
+        """Return how each window stands."""
+        now_ms = self._advance(now)
+        rows = []
+        for count in self._counts:
+            at_ms = count.when(now_ms, 1, count.limit.maximum)
+            room_at = from_ms(at_ms) if at_ms > now_ms else None
+            rows.append(Usage(count.limit, count.used(), room_at))
+        return tuple(rows)
+
+    def turn(self, ahead: Charge, now: datetime, *, is_essential: bool) -> Wait | None:
+        """Return when the one after `ahead` goes, and which limit decides it; None for now."""
+        now_ms = self._advance(now)
+        turns = [
+            (count.when(now_ms, amount + 1, usable), count.limit)
+            for count in self._counts
+            for amount in (ahead.of(count.limit.unit),)
+            for usable in (count.limit.usable(is_essential=is_essential),)
+        ]
+        at_ms, limit = max(turns, key=lambda turn: turn[0], default=(now_ms, None))
+        return None if limit is None or at_ms <= now_ms else Wait(from_ms(at_ms), limit)
+
+    def _advance(self, now: datetime) -> int:
+        """Forget what has left the windows; `now` never runs back."""
+        now_ms = max(to_ms(now), self._last_ms)
+        self._last_ms = now_ms
+        if self._flights:
+            self._land_lost(now_ms)
+        for count in self._counts:
+            count.forget(now_ms)
+        return now_ms
+
+    def _land_lost(self, now_ms: int) -> None:
+        """Count what was never settled, and cannot be under way any more."""
+        lost = [at_ms for at_ms, (_, until_ms) in self._flights.items() if until_ms <= now_ms]
+        for at_ms in lost:
+            charge, until_ms = self._flights.pop(at_ms)
+            for count in self._counts:
+                count.land(charge, charge, until_ms)
+
+
+def reach(limit: Limit) -> timedelta:
+    """Return how far back charges count; a bucket's level comes from all that is kept."""
+    if limit.window is Window.TOKEN_BUCKET:
+        return max(HISTORY, 2 * _refilled_in(limit))
+    return limit.per * 2 if limit.window is Window.CALENDAR else limit.per
+
+
+def _is_level_unknown(limit: Limit, oldest: datetime, now: datetime) -> bool:
+    """Return whether a bucket may not have been full when what is known of it begins."""
+    if limit.window is not Window.TOKEN_BUCKET:
+        return False
+    return oldest < now - reach(limit) + _refilled_in(limit)
+
+
+def _refilled_in(limit: Limit) -> timedelta:
+    return limit.per * (limit.maximum / limit.refill)
+
+
+def _sum(one: Charge, other: Charge) -> Charge:
+    return replace(
+        one,
+        messages=one.messages + other.messages,
+        recipients=one.recipients + other.recipients,
+        size_bytes=one.size_bytes + other.size_bytes,
+        addresses=one.addresses + other.addresses,
+    )
+
+
+def _difference(one: Charge, other: Charge) -> Charge:
+    left = list(one.addresses)
+    for address in other.addresses:
+        if address in left:
+            left.remove(address)
+    return replace(
+        one,
+        messages=one.messages - other.messages,
+        recipients=one.recipients - other.recipients,
+        size_bytes=one.size_bytes - other.size_bytes,
+        addresses=tuple(left),
+    )

@@ -1,0 +1,205 @@
+"""What was charged to the limits, and the ledgers that are filled from it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from relay.policy.ledger import Flight, Ledger, reach
+from relay.policy.limits import Charge, Limit, Unit, from_ms, to_ms, to_ms_up
+from relay.policy.settlement import Settlement
+from relay.queue.rows import Lease
+
+_ADD = """
+INSERT INTO charge (channel, at, messages, recipients, size_bytes) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (channel, at) DO UPDATE SET messages = messages + excluded.messages,
+    recipients = recipients + excluded.recipients, size_bytes = size_bytes + excluded.size_bytes"""
+
+_TAKE = """
+UPDATE charge SET messages = max(0, messages - ?), recipients = max(0, recipients - ?),
+    size_bytes = max(0, size_bytes - ?)
+WHERE channel = ? AND at = ?"""
+
+_MEET = "INSERT OR IGNORE INTO contact (channel, address, at) VALUES (?, ?, ?)"
+
+_MET = """
+INSERT INTO contact (channel, address, at) VALUES (?, ?, ?)
+ON CONFLICT (channel, address) DO UPDATE SET at = max(at, excluded.at)"""
+
+_UNDER_WAY = """
+SELECT r.charged_at, r.message_id, max(r.lease_until), count(*), max(m.size_bytes),
+    group_concat(r.forward_path, char(10))
+FROM recipient r JOIN message m ON m.id = r.message_id
+WHERE r.state = 'sending' AND r.channel = ? GROUP BY r.charged_at, r.message_id"""
+
+
+def digest(forward_path: str) -> int:
+    """Return what stands for an address: 64 bits, the same for upper and lower case."""
+    folded = forward_path.lower().encode("utf-8", "surrogateescape")
+    return int.from_bytes(blake2b(folded, digest_size=8).digest(), "big", signed=True)
+
+
+def charge(db: sqlite3.Connection, channel: str, charges: Sequence[Charge]) -> None:
+    """Write down what is about to be sent, all of it begun at the same time."""
+    at = to_ms_up(charges[0].at)
+    db.execute(
+        _ADD,
+        (channel, at, sum(c.messages for c in charges), sum(c.recipients for c in charges),
+         sum(c.size_bytes for c in charges)),
+    )  # fmt: skip
+    addresses = [(channel, address, at) for c in charges for address in c.addresses]
+    if addresses:
+        db.executemany(_MEET, addresses)
+
+
+def settle(
+    db: sqlite3.Connection,
+    ledger: Ledger | None,
+    lease: Lease,
+    ended_at: datetime,
+    settlement: Settlement,
+) -> None:
+    """Give back what the provider has not counted, and date the rest at the attempt's end."""
+    whole, is_clean = lease.charge, bool(settlement.refund_messages)
+    back = replace(
+        whole,
+        messages=settlement.refund_messages,
+        recipients=settlement.refund_recipients,
+        size_bytes=whole.size_bytes if is_clean else 0,
+        addresses=whole.addresses if is_clean else (),
+    )
+    kept = replace(
+        whole,
+        messages=whole.messages - back.messages,
+        recipients=whole.recipients - back.recipients,
+        size_bytes=whole.size_bytes - back.size_bytes,
+        addresses=() if is_clean else whole.addresses,
+    )
+    if back.recipients:
+        _refund(db, lease.channel, back)
+    if ledger is not None:
+        ledger.land(whole, kept, ended_at)
+    _land(db, lease.channel, kept, ended_at)
+
+
+def _refund(db: sqlite3.Connection, channel: str, back: Charge) -> None:
+    """Give back what was charged, dated as it was."""
+    at = to_ms_up(back.at)
+    db.execute(_TAKE, (back.messages, back.recipients, back.size_bytes, channel, at))
+    db.executemany(
+        "DELETE FROM contact WHERE channel = ? AND address = ? AND at = ?",
+        [(channel, address, at) for address in back.addresses],
+    )
+
+
+def _land(db: sqlite3.Connection, channel: str, kept: Charge, ended_at: datetime) -> None:
+    """Date what was counted at the end of its transaction."""
+    if not kept.recipients:
+        return
+    at, amounts = to_ms_up(ended_at), (kept.messages, kept.recipients, kept.size_bytes)
+    if at > to_ms_up(kept.at):
+        db.execute(_TAKE, (*amounts, channel, to_ms_up(kept.at)))
+        db.execute(_ADD, (channel, at, *amounts))
+    if kept.addresses:
+        db.executemany(_MET, [(channel, address, at) for address in kept.addresses])
+
+
+def land_all(db: sqlite3.Connection, now: datetime) -> None:
+    """Date at `now` what was being sent when the last run died."""
+    for (channel,) in db.execute(
+        "SELECT DISTINCT channel FROM recipient WHERE state = 'sending'"
+    ).fetchall():
+        knows = db.execute("SELECT 1 FROM contact WHERE channel = ? LIMIT 1", (channel,)).fetchone()
+        for flight in _under_way(db, channel, wants_addresses=knows is not None):
+            _land(db, channel, flight.charge, now)
+
+
+def load_ledger(
+    db: sqlite3.Connection, channel: str, limits: tuple[Limit, ...], now: datetime
+) -> Ledger:
+    """Return a channel's windows, filled with what was charged so far.
+
+    What is dated after `now`, by a clock that was stepped back, was sent before it all the same:
+    it is dated now, on the disk too, or it would lock the windows for as long as the step.
+    """
+    if not limits:
+        return Ledger((), (), now)
+    after, now_ms = to_ms(now - max(map(reach, limits))), to_ms_up(now)
+    distinct = any(limit.unit is Unit.DISTINCT_RECIPIENTS for limit in limits)
+    flights = list(_under_way(db, channel, wants_addresses=distinct))
+    for row in db.execute(
+        "SELECT at, messages, recipients, size_bytes FROM charge WHERE channel = ? AND at > ?",
+        (channel, now_ms),
+    ).fetchall():
+        at, messages, recipients, size_bytes = _without(row, flights)
+        if recipients:
+            db.execute(_TAKE, (messages, recipients, size_bytes, channel, at))
+            db.execute(_ADD, (channel, now_ms, messages, recipients, size_bytes))
+    rows = db.execute(
+        "SELECT at, messages, recipients, size_bytes FROM charge "
+        "WHERE channel = ? AND at > ? AND at <= ? ORDER BY at",
+        (channel, after, now_ms),
+    )
+    charges = [
+        Charge(from_ms(at), messages, recipients, size_bytes)
+        for at, messages, recipients, size_bytes in (_without(row, flights) for row in rows)
+        if recipients
+    ]
+    if distinct:
+        charges += _contacts(db, channel, after, now_ms)
+    return Ledger(limits, charges, now, flights)
+
+
+def _under_way(db: sqlite3.Connection, channel: str, *, wants_addresses: bool) -> Iterator[Flight]:
+    for charged_at, _, until, recipients, size_bytes, paths in db.execute(_UNDER_WAY, (channel,)):
+        addresses = tuple(map(digest, paths.split("\n"))) if wants_addresses else ()
+        yield Flight(
+            Charge(from_ms(charged_at), 1, recipients, size_bytes, addresses), from_ms(until)
+        )
+
+
+def _without(
+    row: tuple[int, int, int, int], flights: Sequence[Flight]
+) -> tuple[int, int, int, int]:
+    """Return a row of `charge` without what is still being sent."""
+    at, messages, recipients, size_bytes = row
+    for flight in flights:
+        if to_ms_up(flight.charge.at) == at:
+            messages -= flight.charge.messages
+            recipients -= flight.charge.recipients
+            size_bytes -= flight.charge.size_bytes
+    return at, messages, max(0, recipients), size_bytes
+
+
+def _contacts(db: sqlite3.Connection, channel: str, after: int, now_ms: int) -> list[Charge]:
+    db.execute("UPDATE contact SET at = ? WHERE channel = ? AND at > ?", (now_ms, channel, now_ms))
+    rows = db.execute(
+        "SELECT at, address FROM contact WHERE channel = ? AND at > ? ORDER BY at",
+        (channel, after),
+    )
+    return [Charge(from_ms(at), 0, 0, addresses=(address,)) for at, address in rows]
+
+
+def forget(db: sqlite3.Connection, charges_before: datetime, contacts_before: datetime) -> None:
+    """Forget what no window asks for any more, and merge what is old."""
+    db.execute("DELETE FROM charge WHERE at < ?", (to_ms(charges_before),))
+    db.execute("DELETE FROM contact WHERE at < ?", (to_ms(contacts_before),))
+
+
+def merge(db: sqlite3.Connection, before: datetime, slice_length: timedelta) -> None:
+    """Merge charges dated before `before` that share a slice, dated at the last one in it."""
+    slice_ms = slice_length // timedelta(milliseconds=1)
+    crowded = db.execute(
+        "SELECT channel, at / ?, max(at), sum(messages), sum(recipients), sum(size_bytes) "
+        "FROM charge WHERE at < ? GROUP BY 1, 2 HAVING count(*) > 1",
+        (slice_ms, to_ms(before)),
+    ).fetchall()
+    for channel, number, last, messages, recipients, size_bytes in crowded:
+        db.execute(
+            "DELETE FROM charge WHERE channel = ? AND at >= ? AND at < ? AND at <= ?",
+            (channel, number * slice_ms, (number + 1) * slice_ms, last),
+        )
+        db.execute(_ADD, (channel, last, messages, recipients, size_bytes))
