@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from relay.mail.message import message_id
 
@@ -14,6 +15,12 @@ _RANDOM_BITS = 20
 def utc_now() -> datetime:
     """Return the time, aware, UTC."""
     return datetime.now(UTC)
+
+
+def steady() -> timedelta:
+    """Return the time since the machine was started, asleep or not; nobody sets this clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return timedelta(seconds=time.clock_gettime(clock))
 
 
 class Ids:

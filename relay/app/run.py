@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay import __version__
-from relay.app.clock import Ids, utc_now
+from relay.app.clock import Ids, steady, utc_now
 from relay.app.graph import Foundation, Graph, build
 from relay.app.house import House
 from relay.app.systemd import Notifier, inherited_sockets
@@ -106,7 +106,7 @@ class Relay:
         self._metrics = Metrics(__version__)
         self._journal = Journal(self._log, self._metrics)
         self._spool = Spool(settings.state_dir / "spool")
-        self._store = SqliteStore(settings.state_dir, self._spool)
+        self._store = SqliteStore(settings.state_dir, self._spool, steady)
         self._inspector = Inspector(load_gateways())
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None

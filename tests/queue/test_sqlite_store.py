@@ -331,6 +331,32 @@ def test_a_clock_that_is_set_neither_opens_nor_locks_a_limit(tmp_path, step):
     run(story)
 
 
+@pytest.mark.parametrize("step", [DAY, -DAY], ids=["forward", "back"])
+def test_what_was_charged_moves_with_a_clock_that_is_set(tmp_path, step):
+    limits = (Limit(Unit.MESSAGES, 2, HOUR),)
+    passed = [timedelta()]
+
+    async def story():
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"), lambda: passed[0])
+        await store.open(NOON, NOON)
+        store.set_limits({"direct": limits})
+        for _ in range(3):
+            await store.put(entry(plan=DIRECT, at=NOON - 2 * DAY))
+        one = replace(ROOM, leases=1)
+        (settled,) = (await store.claim("direct", one, NOON)).leases
+        await finish(store, settled, sent(), at=NOON)
+        (lease,) = (await store.claim("direct", one, NOON)).leases
+        passed[0] = 10 * MINUTE
+        now = NOON + 10 * MINUTE + step
+        assert (await store.claim("direct", one, now)).next_at == now + 50 * MINUTE + SECOND
+        await finish(store, lease, sent(), at=now)
+        passed[0] = HOUR + SECOND
+        assert len((await store.claim("direct", one, NOON + HOUR + SECOND + step)).leases) == 1
+        await store.close()
+
+    run(story)
+
+
 def test_a_message_is_split_at_the_recipients_of_one_transaction(tmp_path):
     async def story():
         async with opened(tmp_path) as store:

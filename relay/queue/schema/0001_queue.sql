@@ -83,9 +83,10 @@ CREATE TABLE charge (
 
 -- Who was written to, for limits on distinct recipients; kept as long as the longest of them.
 CREATE TABLE contact (
-    channel TEXT NOT NULL,
-    address INTEGER NOT NULL,          -- a digest
-    at      INTEGER NOT NULL,          -- the last time
+    channel  TEXT NOT NULL,
+    address  INTEGER NOT NULL,         -- a digest
+    at       INTEGER NOT NULL,         -- the last time
+    was_sent INTEGER NOT NULL,         -- else it is being sent for the first time
     PRIMARY KEY (channel, address)
 ) WITHOUT ROWID;
 

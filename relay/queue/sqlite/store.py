@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,12 +42,16 @@ T = TypeVar("T")
 _RECENT_BYTES = 16 * 1024 * 1024  # content kept in memory from put to claim
 _MIN_FREE_BYTES = 2 * 1024 * 1024  # of the disk, kept for settling what is already here
 _SYNC_THREADS = 4
+_TREMBLING = timedelta(seconds=1)  # of two clocks that are read one after the other
 
 
 class SqliteStore:
     """See `relay.queue.store.Store`. A lock on the folder keeps a second process out."""
 
-    def __init__(self, folder: Path, spool: Spool) -> None:
+    def __init__(
+        self, folder: Path, spool: Spool, steady: Callable[[], timedelta] | None = None
+    ) -> None:
+        """`steady` is a clock that is never set, to notice when the other one is."""
         self._folder = folder
         self._spool = spool
         self._path = folder / "queue.sqlite"
@@ -61,6 +65,8 @@ class SqliteStore:
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
         self._turns: claims.Turns = {}  # the same
+        self._steady = steady
+        self._clocks: tuple[datetime, timedelta] | None = None  # as they were at the last claim
         self._mail_for: Callable[[str], None] = lambda _: None
         self._lock = -1
 
@@ -129,6 +135,8 @@ class SqliteStore:
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
         made: list[Claim] = []
+        if step := self._step(now):
+            await self._writer.run(lambda db: self._shift(db, step))
 
         def op(db: sqlite3.Connection) -> Claim:
             ledger = self._ledger(db, channel, now)
@@ -154,10 +162,10 @@ class SqliteStore:
         channel = lease.channel
 
         def op(db: sqlite3.Connection) -> None:
-            verbs.settle(db, lease, attempt, settlement, health, tuple(reports))
-            ledger = self._ledgers.get(channel)
             if self._limits.get(channel) or settlement.refund_recipients:
+                ledger = self._ledgers.get(channel)
                 charges.settle(db, ledger, lease, attempt.ended_at, settlement)
+            verbs.settle(db, lease, attempt, settlement, health, tuple(reports))
 
         written = self._writer.run(op)
         for disposition in settlement.dispositions:
@@ -293,6 +301,20 @@ class SqliteStore:
             ledger = charges.load_ledger(db, channel, self._limits.get(channel, ()), now)
             self._ledgers[channel] = ledger
         return ledger
+
+    def _step(self, now: datetime) -> timedelta:
+        """Return by how much the clock was set since the last claim, zero for not at all."""
+        if self._steady is None:
+            return timedelta()
+        last, self._clocks = self._clocks, (now, self._steady())
+        if last is None:
+            return timedelta()
+        step = (now - last[0]) - (self._clocks[1] - last[1])
+        return step if abs(step) > _TREMBLING else timedelta()
+
+    def _shift(self, db: sqlite3.Connection, by: timedelta) -> None:
+        charges.shift(db, by)
+        self._forget_ledgers()
 
     def _forget_ledgers(self) -> None:
         self._ledgers = {}
