@@ -15,9 +15,10 @@ MAX_SUBJECT = 300
 MAX_VALUE = 400
 MAX_TEXT = 12_000  # characters of the new text; the last quarter is its end
 MAX_QUOTED = 2_000
+MAX_TEXT_PARTS = 4
 MAX_RAW_TEXT = 64 * 1024  # bytes of a text part
 MAX_DOCUMENT_PARTS = 20
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024  # encoded, all together
+MAX_DOCUMENT_BYTES = 20 * 1024 * 1024  # encoded, all together
 
 _NOT_DOCUMENTS = ("image/", "audio/", "video/", "font/")
 _NOT_DOCUMENT_TYPES = frozenset(
@@ -144,7 +145,7 @@ class _Body:
         self.calendar: str | None = None
 
     def add(self, leaf: Leaf) -> None:
-        if len(self._plain) + len(self._html) >= 6:
+        if len(self._plain) + len(self._html) >= MAX_TEXT_PARTS:
             return
         source = self._decoded(leaf)
         if leaf.media_type == "text/plain":

@@ -36,7 +36,7 @@ _SURE_DOCUMENT = 0.68
 _SURE_BODY = 0.8
 _SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
 _MAX_REASONS = 5
-_ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re"})
+_ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re", "talks"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,13 +170,14 @@ def _weighed(
         *shape_signals(evidence),
         *word_signals(evidence, words),
     ]
+    if only_talks(words):
+        signals.append(Signal("talks", 1, Reason("text", "speaks of several sorts of documents")))
     scores = dict(BASE)
     asking = any(signal.name in _ASKING for signal in signals)
     carries = any(finding.kind is not None for finding in findings) or _unread(evidence)
     told: dict[Kind, list[tuple[float, Reason]]] = {kind: [] for kind in scores}
-    talking = asking or only_talks(words)
     for signal in signals:
-        damp = 0.3 if talking and not carries and _names_document(signal) else 1.0
+        damp = 0.3 if asking and not carries and _names_document(signal) else 1.0
         for kind, weight in WEIGHTS.get(signal.name, {}).items():
             gain = weight * signal.value * damp
             scores[kind] += gain

@@ -204,7 +204,7 @@ def _nameless(
         return Finding(named, 0.72 + bonus, (Reason(where, words),))
     if shape >= 2.2 and sums.amounts >= 2:
         return Finding(named, 0.6 + bonus, (Reason(where, f"sums of money up to {sums.largest}"),))
-    if hints and shape >= 1.0:
+    if hints and shape >= 1.6:
         return Finding(named, 0.5 + bonus, (Reason(where, "some sums of money"),))
     return Finding(None, 0.8, (Reason(where, "no name and no sums of a business document"),))
 

@@ -39,6 +39,8 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
+_MOST_IN_SUBJECT = 2.0  # how much all phrases of one concept may count together
+_MOST_IN_BODY = {Concept.PROMOTION: 5.0, Concept.PERSONAL: 4.0, Concept.ACTIVITY: 2.5}
 _ANSWERING = frozenset({"in-reply-to", "references"})
 _ENGLISH = frozenset({"en"})
 
@@ -268,11 +270,11 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
     yield from _document_words("link", words.links)
     if unreadable:
         yield from _document_words("name", words.names)
-    for place, hits, most in (("subject", words.subject, 2.0), ("body", words.body, 5.0)):
+    for place, where, hits in (("subject", "Subject", words.subject), ("body", "body", words.body)):
         for concept, (weight, phrase) in _weigh(hits).items():
             if concept not in KIND_OF and concept is not Concept.OTHER_DOCUMENT:
-                reason = Reason("Subject" if place == "subject" else "body", f"'{phrase}'")
-                yield Signal(f"{place}.{concept}", min(weight, most), reason)
+                most = _MOST_IN_BODY.get(concept, 3.0) if place == "body" else _MOST_IN_SUBJECT
+                yield Signal(f"{place}.{concept}", min(weight, most), Reason(where, f"'{phrase}'"))
     for concept in (
         Concept.UNSUBSCRIBE,
         Concept.ACCOUNT,
