@@ -69,7 +69,8 @@ def assemble(
     """Return what the message in `buffer[:end]` shows by itself."""
     structure = walk(buffer, end)
     headers = _headers(structure.fields)
-    subject = decode_header(_first(structure.fields, "subject"))[:MAX_SUBJECT]
+    charset = next((leaf.parameters.get("charset") for leaf in structure.leaves), None)
+    subject = decode_header(_first(structure.fields, "subject"), charset)[:MAX_SUBJECT]
     sender_name, sender = split_address(_first(structure.fields, "from"))
     is_answer = "in-reply-to" in headers or "references" in headers or _is_answer(subject)
     body = _Body(buffer, is_answer)

@@ -79,10 +79,7 @@ def read_fields(buffer: Buffer, start: int, end: int) -> tuple[Fields, int, str 
     for line in lines:
         name, colon, value = line.partition(b":")
         if colon and len(name) < 80:
-            if len(value) > MAX_FIELD_BYTES:
-                value = value[:MAX_FIELD_BYTES]
-                problem = f"header field longer than {MAX_FIELD_BYTES // 1024} KiB"
-            fields.append((name.decode("latin-1").strip().lower(), value))
+            fields.append((name.decode("latin-1").strip().lower(), value[:MAX_FIELD_BYTES]))
     return fields, body, problem
 
 

@@ -34,7 +34,18 @@ from relay.policy.lexicon import Concept, Lexicon
 KIND_FIELD = "x-relay-kind"
 _SURE_DOCUMENT = 0.68
 _SURE_BODY = 0.8
+_TEMPERATURE = 1.3  # the weights are surer of themselves than they may be
 _SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
+_DECIDED = {
+    Kind.INVOICE: 0.7,
+    Kind.QUOTE: 0.7,
+    Kind.STATEMENT: 0.7,
+    Kind.RECEIPT: 0.7,
+    Kind.MARKETING: 0.97,
+    Kind.DIRECT: 2.0,  # never: what cannot be read may be the invoice
+}
+"""Certainty from which an attachment that could not be read leaves no doubt."""
+_UNSURE = 0.6  # the most that is claimed of a message that could not be read whole
 _MAX_REASONS = 5
 _ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re", "talks"})
 
@@ -244,17 +255,15 @@ def _conclude(
 ) -> Verdict:
     kind = max(scores, key=lambda candidate: scores[candidate])
     top = scores[kind]
-    certainty = 1 / sum(math.exp(score - top) for score in scores.values())
+    certainty = 1 / sum(math.exp((score - top) / _TEMPERATURE) for score in scores.values())
     reasons = tuple(
         reason for _, reason in sorted(told[kind], key=lambda item: item[0], reverse=True)
     )[:_MAX_REASONS] or (Reason("message", "nothing that speaks for another kind"),)
-    unsure = (_unread(evidence) or bool(evidence.problems)) and kind in (
-        Kind.DIRECT,
-        Kind.MARKETING,
-    )
+    decided = certainty >= _DECIDED.get(kind, 0.9)
+    unsure = (_unread(evidence) or bool(evidence.problems)) and not decided
     return Verdict(
         kind=kind,
-        certainty=min(certainty, 0.99),
+        certainty=min(certainty, _UNSURE if unsure else 0.99),
         reasons=_with_problems(reasons, evidence),
         unsure=unsure,
     )
