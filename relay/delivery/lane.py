@@ -38,6 +38,7 @@ class Lane:
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _hungry: bool = True  # there may be more due than was claimed
     _sending: int = 0  # of the tasks, the others are writing down what came of it
     _draining: bool = False
 
@@ -70,6 +71,7 @@ class Lane:
 
     async def _turn(self, group: asyncio.TaskGroup) -> datetime | None:
         """Start what may be started; return when to look again, None for not before news."""
+        self._hungry = True
         now = self.clock()
         if self.name in self.board.closed(now):
             await self._divert(now)
@@ -83,6 +85,7 @@ class Lane:
             Room(leases=room, recipients=self.max_recipients, lease_for=_LEASE_FOR),
             now,
         )
+        self._hungry = len(claim.leases) == room
         for lease in claim.leases:
             self._start(group, lease)
         return self._after(claim, room, now)
@@ -140,12 +143,14 @@ class Lane:
             )
         finally:
             self.in_flight.discard(lease.message_id)
-            asyncio.get_running_loop().call_soon(self.wake)
+            if self._hungry:
+                asyncio.get_running_loop().call_soon(self.wake)
 
     def _sent(self) -> None:
         """A connection is free."""
         self._sending -= 1
-        self.wake()
+        if self._hungry:
+            self.wake()
 
     async def _divert(self, now: datetime) -> None:
         """Let what has another channel in its plan go by it, now that this one is closed."""

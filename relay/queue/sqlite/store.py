@@ -149,7 +149,7 @@ class SqliteStore:
         reports: Sequence[Entry],
     ) -> None:
         """Write down what came of a lease."""
-        written = self._writer.run(
+        written = self._writer.run_soon(
             lambda db: verbs.settle(
                 db, self._ledgers.get(lease.channel), lease, attempt, settlement, health,
                 tuple(reports),

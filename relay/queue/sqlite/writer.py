@@ -1,9 +1,10 @@
 """The one thread that writes: takes what is asked for, runs it in one transaction, commits once.
 
-A commit costs a disk sync whatever is in it, so that all that came in during the last one share the
-next. When a statement fails, the others of its batch are run again without it. When the commit
-itself fails, nothing of the batch is acknowledged, the connection is opened anew (a file whose
-fsync failed cannot be trusted), and what may have reached the file all the same is undone first.
+A commit costs a disk sync whatever is in it, so that all that came in during the last one share
+the next, and what nobody waits for waits a moment for company. When a statement fails, the others
+of its batch are run again without it. When the commit itself fails, nothing of the batch is
+acknowledged, the connection is opened anew (a file whose fsync failed cannot be trusted), and what
+may have reached the file all the same is undone first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ T = TypeVar("T")
 Op = Callable[[sqlite3.Connection], T]
 
 _MAX_BATCH = 256
+_COMPANY_SECONDS = 0.002  # that a settled delivery waits for other work to share its commit
 _BUSY_SECONDS = 5.0
 _CHECK_UP_TO_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _WAL_PAGES = 2000
@@ -48,6 +50,7 @@ class Writer:
         self._path = path
         self._on_rollback = on_rollback
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._patient: list[_Job] = []  # touched by the event loop's thread only
         self._undos: list[Op[None]] = []
         self._db: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -64,11 +67,27 @@ class Writer:
         """Return the result of `op` once it is on the disk; raises StoreError when it is not."""
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
+        self._hurry()
         self._jobs.put(_Job(op, undo, future))
         return future
 
+    def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
+        """Return the same, somewhat later: it shares the commit of what comes next."""
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        if not self._patient:
+            self._loop.call_later(_COMPANY_SECONDS, self._hurry)
+        self._patient.append(_Job(op, None, future))
+        return future
+
+    def _hurry(self) -> None:
+        for job in self._patient:
+            self._jobs.put(job)
+        self._patient.clear()
+
     async def stop(self) -> None:
         """Finish what was asked for and close the file."""
+        self._hurry()
         self._jobs.put(None)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
