@@ -235,6 +235,8 @@ def _report_type(structure: Structure) -> str | None:
     for kind, parameters in structure.containers:
         if kind == "multipart/report":
             return parameters.get("report-type", "").lower()
+    if any(leaf.media_type == "message/delivery-status" for leaf in structure.leaves):
+        return "delivery-status"
     return None
 
 

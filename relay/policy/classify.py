@@ -33,6 +33,11 @@ from relay.policy.lexicon import Concept, Lexicon
 
 KIND_FIELD = "x-relay-kind"
 _SURE_DOCUMENT = 0.68
+_DAEMONS = ("mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "mdaemon", "mmdf")
+_ANSWERS = frozenset({"thread", "quoted", "subject.re"})
+_MACHINE = frozenset(
+    {"auto.generated", "auto.suppress", "sender.noreply", "sender.role", "mailer.program"}
+)
 _SURE_BODY = 0.8
 _TEMPERATURE = 1.3  # the weights are surer of themselves than they may be
 _SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
@@ -118,7 +123,8 @@ def _automatic_answer(evidence: Evidence, words: Words) -> Verdict | None:
     """Return the verdict on vacation notes and old-fashioned bounces."""
     headers = evidence.headers
     local = evidence.sender.rpartition("@")[0].lower()
-    if local in ("mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "mmdf"):
+    name = evidence.sender_name.lower()
+    if local in _DAEMONS or name.startswith(("mail delivery", "mailer-daemon", "mailer daemon")):
         reason = Reason("From", f"'{local}' reports on mail")
         return Verdict(kind=Kind.REPORT, certainty=0.97, reasons=(reason,))
     for name in (
@@ -183,12 +189,15 @@ def _weighed(
     ]
     if only_talks(words):
         signals.append(Signal("talks", 1, Reason("text", "speaks of several sorts of documents")))
+    machine = any(signal.name in _MACHINE for signal in signals)
     scores = dict(BASE)
     asking = any(signal.name in _ASKING for signal in signals)
     carries = any(finding.kind is not None for finding in findings) or _unread(evidence)
     told: dict[Kind, list[tuple[float, Reason]]] = {kind: [] for kind in scores}
     for signal in signals:
         damp = 0.3 if asking and not carries and _names_document(signal) else 1.0
+        if machine and signal.name in _ANSWERS:
+            damp = 0.4  # programs answer, too: tickets, forums, reviews
         for kind, weight in WEIGHTS.get(signal.name, {}).items():
             gain = weight * signal.value * damp
             scores[kind] += gain
@@ -199,9 +208,10 @@ def _weighed(
             scores[kind] += 2.5 * min(hint, 1.6)
     for finding in findings:
         _add_finding(finding, scores, told)
+    table = any(finding.is_table for finding in findings)
     if not findings and not asking:
         _add_finding_of_body(words, rules, scores, told)
-    return _conclude(evidence, scores, told)
+    return _conclude(evidence, scores, told, doubtful=table or _unread(evidence))
 
 
 def _names_document(signal: Signal) -> bool:
@@ -252,7 +262,10 @@ def _conclude(
     evidence: Evidence,
     scores: dict[Kind, float],
     told: dict[Kind, list[tuple[float, Reason]]],
+    *,
+    doubtful: bool,
 ) -> Verdict:
+    """Return the strongest kind; unsure when an attachment may be more than it seems."""
     kind = max(scores, key=lambda candidate: scores[candidate])
     top = scores[kind]
     certainty = 1 / sum(math.exp((score - top) / _TEMPERATURE) for score in scores.values())
@@ -260,7 +273,7 @@ def _conclude(
         reason for _, reason in sorted(told[kind], key=lambda item: item[0], reverse=True)
     )[:_MAX_REASONS] or (Reason("message", "nothing that speaks for another kind"),)
     decided = certainty >= _DECIDED.get(kind, 0.9)
-    unsure = (_unread(evidence) or bool(evidence.problems)) and not decided
+    unsure = (doubtful or bool(evidence.problems)) and not decided
     return Verdict(
         kind=kind,
         certainty=min(certainty, _UNSURE if unsure else 0.99),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -28,6 +28,13 @@ _DROPPED = re.compile(
     "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
     "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
 )
+_SIGNS = re.compile(  # of the scripts of India, Thailand, Laos, Cambodia and Myanmar
+    "[\u0900-\u0903\u093a-\u094f\u0962\u0963\u0981-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51"
+    "\u0a81-\u0a83\u0abc-\u0acd\u0b82\u0bbe-\u0bd7\u0c00-\u0c04\u0c3e-\u0c56\u0c81-\u0c83\u0cbc-\u0cd6"
+    "\u0d00-\u0d03\u0d3b-\u0d57\u0dca-\u0ddf\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e\u0eb0-\u0ebc"
+    "\u0ec0-\u0ec4\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3]"
+)
+_FEWEST_LETTERS = 4  # of a skeleton that still tells a word
 _UNIFIED = str.maketrans(
     {"ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "ە": "ه", "’": "'", "ʻ": "'", "ʼ": "'"}
     | {
@@ -174,6 +181,11 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
 
 
+def skeleton(text: str) -> str:
+    """Return folded `text` without vowel signs, which PDF files lose or put elsewhere."""
+    return _SIGNS.sub("", text)
+
+
 class Lexicon:
     """Phrases of all languages, made ready for search; it does not change once made."""
 
@@ -184,6 +196,7 @@ class Lexicon:
         "_glued_patterns",
         "_memo",
         "_prefix",
+        "_skeletons",
         "_suffix",
         "languages",
     )
@@ -197,6 +210,7 @@ class Lexicon:
         self._glued_patterns: dict[str, list[_Pattern]] = {}
         self._memo: dict[str, _Starts | None] = {}
         self._glued: re.Pattern[str] | None = None
+        self._skeletons: tuple[re.Pattern[str], dict[str, _Pattern]] | None = None
         kept: dict[tuple[str, Concept], tuple[Phrase, list[str]]] = {}
         all_phrases = list(phrases)
         folded_texts = fold("\n".join(phrase.text for phrase in all_phrases)).split("\n")
@@ -275,6 +289,27 @@ class Lexicon:
             self._memo.clear()
         starts = self._memo[word] = _starts(found) if found else None
         return starts
+
+    def find_skeletons(self, text: str, concepts: Container[Concept]) -> list[Hit]:
+        """Return phrases of `concepts` in folded `text` by their consonants alone."""
+        if not _SIGNS.search(text):
+            return []
+        if self._skeletons is None:
+            known: dict[str, _Pattern] = {}
+            for key, patterns in self._glued_patterns.items():
+                bare = skeleton(key)
+                if (
+                    bare != key
+                    and len(bare) >= _FEWEST_LETTERS
+                    and patterns[0].phrase.concept in concepts
+                ):
+                    known.setdefault(bare, patterns[0])
+            self._skeletons = (re.compile(_trie(known) if known else r"(?!)"), known)
+        pattern, known = self._skeletons
+        return [
+            Hit(known[match[0]].phrase, match[0], match.start(), None, frozenset())
+            for match in pattern.finditer(skeleton(text))
+        ]
 
     def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
         if self._glued is None:

@@ -171,3 +171,16 @@ def test_an_identifier_is_no_amount_date_or_year(word, expected):
 def test_spelling_does_not_hide_a_word(one, other):
     a, b = fold(one), fold(other)
     assert a == b or sorted(a) == sorted(b)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        pytest.param("חשבונית מס 4471\nסה״כ 27.50"[::-1], Kind.INVOICE, id="Hebrew as it looks"),
+        pytest.param("ใบเสนอรคา 4471\nรวม 27.50", Kind.QUOTE, id="Thai without its vowels"),
+        pytest.param("इनवइस 4471\nकुल 27.50", Kind.INVOICE, id="Hindi without its vowel signs"),
+    ],
+)
+def test_a_name_is_found_although_a_pdf_file_spoils_it(text, kind):
+    verdict = classify(Evidence(documents=(document(text),)), RULES)
+    assert verdict.kind is kind
