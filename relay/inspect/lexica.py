@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from relay.policy.lexicon import Concept, Lexicon, Phrase
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Phrase
 
 _ABOUT = frozenset({"language", "name"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

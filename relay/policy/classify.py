@@ -29,7 +29,8 @@ from relay.policy.classify_signals import (
 from relay.policy.classify_weights import BASE, WEIGHTS
 from relay.policy.evidence import Evidence, Reading
 from relay.policy.kinds import Kind, Reason, Verdict
-from relay.policy.lexicon import Concept, Lexicon
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept
 
 KIND_FIELD = "x-relay-kind"
 _SURE_DOCUMENT = 0.68

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from relay.policy.classify_amounts import Sums, read_sums
 from relay.policy.evidence import Document, EInvoice, Reading
+from relay.policy.folding import fold
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Hit, Scan
 
 MAX_PAGE = 4_000  # characters of a page that words are looked for in
 TITLE_AREA = 700

@@ -21,8 +21,10 @@ from relay.policy.classify_senders import (
     PROGRAM_ROLE,
 )
 from relay.policy.evidence import Evidence, Reading
+from relay.policy.folding import fold
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Hit, Scan
 
 MAX_BODY = 6_000  # characters of the new text that words are looked for in
 MAX_TAIL = 1_500  # and of its end, where footers are

@@ -8,15 +8,15 @@ between words, or glue articles and particles to them, are searched for as plain
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
+
+from relay.policy.folding import SIGNS, fold, skeleton
+from relay.policy.identifiers import number_around, number_near
+from relay.policy.phrases import Concept, Hit, Phrase, Scan
 
 MAX_WORD = 40  # characters of a word that are looked at
 _MAX_MEMO = 50_000  # words; forgotten all at once
-_DIGITS = frozenset("0123456789")
 _MAX_GAP = 4  # words that `...` may stand for
 _FEWEST_COMMON = 4  # different common words that tell a language
 _ALSO = 0.5  # a language with this share of the best one's common words may be meant, too
@@ -24,137 +24,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d[\w.,/:\-]*|[#№%]")
 _GLUED = re.compile(
     r"[\u0590-\u109f\u1780-\u17ff\u2d80-\u2ddf\u3040-\ua4cf\uac00-\ud7af\uf900-\ufdff]"
 )
-_DROPPED = re.compile(
-    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
-    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-)
-_SIGNS = re.compile(  # of the scripts of India, Thailand, Laos, Cambodia and Myanmar
-    "[\u0900-\u0903\u093a-\u094f\u0962\u0963\u0981-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51"
-    "\u0a81-\u0a83\u0abc-\u0acd\u0b82\u0bbe-\u0bd7\u0c00-\u0c04\u0c3e-\u0c56\u0c81-\u0c83\u0cbc-\u0cd6"
-    "\u0d00-\u0d03\u0d3b-\u0d57\u0dca-\u0ddf\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e\u0eb0-\u0ebc"
-    "\u0ec0-\u0ec4\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3]"
-)
 _FEWEST_LETTERS = 4  # of a skeleton that still tells a word
-_UNIFIED = str.maketrans(
-    {"ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "ە": "ه", "’": "'", "ʻ": "'", "ʼ": "'"}
-    | {
-        chr(zero + digit): str(digit)
-        for zero in (0x660, 0x6F0, 0x966, 0x9E6, 0xBE6, 0xE50, 0xED0, 0x17E0, 0x1040)
-        for digit in range(10)
-    }
-)
-_PLAIN_NUMBER = re.compile(r"\d{3,}")
-_AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+[.,]\d{1,2}")
-_DATE = re.compile(
-    r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}|\d{1,2}:\d\d.*|\d{4}-(?:0\d|1[0-2])|\d{1,2}/\d{4}|\d{1,2}/\d{1,2}"
-)
-_YEAR = re.compile(r"(?:19|20)\d\d")
-_NEAR_NUMBER = re.compile(r"\d[\w.,/:\-]*")
-_UNITS = frozenset(
-    [
-        "%",
-        "eur",
-        "usd",
-        "gbp",
-        "chf",
-        "kr",
-        "sek",
-        "nok",
-        "dkk",
-        "pln",
-        "zl",
-        "kc",
-        "czk",
-        "huf",
-        "ft",
-        "lei",
-        "ron",
-        "rub",
-        "руб",
-        "грн",
-        "tl",
-        "try",
-        "lv",
-        "bgn",
-        "euro",
-        "euros",
-        "dollars",
-        "days",
-        "day",
-        "tage",
-        "tagen",
-        "jours",
-        "dias",
-        "dagen",
-        "giorni",
-        "day's",
-        "min",
-        "minutes",
-        "hours",
-    ]
-)
-
-
-class Concept(StrEnum):
-    """What a phrase speaks of."""
-
-    COMMON = "common"  # small words that tell the language
-    INVOICE = "invoice"
-    CREDIT_NOTE = "credit_note"
-    PROFORMA = "proforma"
-    REMINDER = "reminder"  # of an unpaid invoice
-    QUOTE = "quote"
-    STATEMENT = "statement"
-    RECEIPT = "receipt"
-    ORDER = "order"  # orders, delivery notes, requests for prices, work reports
-    OTHER_DOCUMENT = "other_document"  # contract, minutes, menu, programme …
-    TOTAL = "total"
-    TAX = "tax"
-    DUE = "due"
-    COLUMN = "column"  # headings of a table of positions
-    BALANCE = "balance"  # words of accounts: balance, open items, ageing
-    BANK = "bank"
-    NUMBER = "number"  # "No.", what stands between a document's name and its number
-    VIEW = "view"  # view, open, download, pay
-    ATTACHED = "attached"
-    PAID = "paid"  # money was received, refunded, donated
-    ACCOUNT = "account"  # password, sign-in, verification, security
-    ACTIVITY = "activity"  # order, shipment, booking, ticket, comment, task
-    AUTOMATIC = "automatic"  # "this message was made automatically", "do not reply"
-    UNSUBSCRIBE = "unsubscribe"
-    PROMOTION = "promotion"
-    AUTO_REPLY = "auto_reply"
-    UNDELIVERED = "undelivered"
-    PERSONAL = "personal"  # greetings and closings of people
-    TRAP = "trap"  # holds another phrase but means nothing here
-
-
-class Phrase(NamedTuple):
-    """One entry of a lexicon; there are many, so tuples (they are made three times as fast)."""
-
-    text: str  # as a person wrote it in the file
-    concept: Concept
-    language: str
-    weight: float = 1.0
-
-
-class Hit(NamedTuple):
-    """A phrase that was found."""
-
-    phrase: Phrase
-    found: str  # the words as they stand in the (folded) text
-    at: int  # rises with the place in the text
-    number: str | None  # an identifier with digits next to it
-    languages: frozenset[str]  # that have the phrase; empty where the script says enough
-
-    @property
-    def concept(self) -> Concept:
-        """Return what it speaks of."""
-        return self.phrase.concept
-
-    def is_of(self, languages: frozenset[str]) -> bool:
-        """Return whether it belongs to one of `languages`; none known means any."""
-        return not languages or not self.languages or not languages.isdisjoint(self.languages)
 
 
 class _Pattern(NamedTuple):
@@ -162,28 +32,6 @@ class _Pattern(NamedTuple):
     words: tuple[str, ...]
     rank: tuple[int, int]  # more words first, then more characters
     languages: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What a lexicon sees in a text."""
-
-    hits: list[Hit]
-    languages: frozenset[str]  # by its common words; empty when there are too few
-    common: int  # different common words of the best language
-
-
-def fold(text: str) -> str:
-    """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
-
-
-def skeleton(text: str) -> str:
-    """Return folded `text` without vowel signs, which PDF files lose or put elsewhere."""
-    return _SIGNS.sub("", text)
 
 
 class Lexicon:
@@ -292,7 +140,7 @@ class Lexicon:
 
     def find_skeletons(self, text: str, concepts: Container[Concept]) -> list[Hit]:
         """Return phrases of `concepts` in folded `text` by their consonants alone."""
-        if not _SIGNS.search(text):
+        if not SIGNS.search(text):
             return []
         if self._skeletons is None:
             known: dict[str, _Pattern] = {}
@@ -320,7 +168,7 @@ class Lexicon:
             for pattern in self._glued_patterns[match[0]]:
                 if pattern.phrase.concept is Concept.TRAP:
                     continue
-                number = _number_around(text, match.start(), match.end())
+                number = number_around(text, match.start(), match.end())
                 yield Hit(pattern.phrase, match[0], offset + match.start(), number, frozenset())
 
 
@@ -385,7 +233,7 @@ def _take(starts: _Starts, words: list[str], index: int, hits: list[Hit]) -> int
         if concept is not seen:
             seen = concept
             found = words[index] if last == index else " ".join(words[index : last + 1])
-            number = _number_near(words, index, last)
+            number = number_near(words, index, last)
             hits.append(Hit(pattern.phrase, found, index, number, pattern.languages))
     return last
 
@@ -434,39 +282,6 @@ def _is_word(wanted: str, word: str) -> bool:
     if wanted.startswith("*"):
         return word.endswith(wanted[1:])
     return word == wanted
-
-
-def _number_near(words: list[str], first: int, last: int) -> str | None:
-    """Return an identifier up to three words after or two before, for `Rechnung Nr. 118`."""
-    count = len(words)
-    for index in (last + 1, last + 2, last + 3, first - 1, first - 2):
-        if 0 <= index < count and words[index][0] in _DIGITS:
-            labelled = index > 0 and words[index - 1] in ("#", "№")
-            follower = words[index + 1] if index + 1 < len(words) else ""
-            if is_identifier(words[index], labelled=labelled, follower=follower):
-                return words[index].rstrip(".,:-/")
-    return None
-
-
-def _number_around(text: str, start: int, end: int) -> str | None:
-    for window in (text[end : end + 20], text[max(0, start - 16) : start]):
-        for match in _NEAR_NUMBER.finditer(window):
-            if is_identifier(match[0]):
-                return match[0].rstrip(".,:-/")
-    return None
-
-
-def is_identifier(word: str, *, labelled: bool = False, follower: str = "") -> bool:
-    """Return whether a word of digits names one thing: no amount, date, year, time or share."""
-    word = word.rstrip(".,:-/")
-    if follower in _UNITS or _AMOUNT.fullmatch(word) or _DATE.fullmatch(word):
-        return False
-    if labelled:
-        return True
-    if _YEAR.fullmatch(word):
-        return False
-    digits = sum(map(str.isdigit, word))
-    return bool(_PLAIN_NUMBER.search(word)) or (digits >= 2 and digits < len(word))
 
 
 def _trie(words: Iterable[str]) -> str:

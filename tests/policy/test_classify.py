@@ -6,8 +6,11 @@ from relay.inspect.lexica import load_lexicon
 from relay.policy.classify import ClassifyRules, classify
 from relay.policy.classify_amounts import read_sums
 from relay.policy.evidence import Document, EInvoice, Evidence, Reading
+from relay.policy.folding import fold
+from relay.policy.identifiers import is_identifier
 from relay.policy.kinds import Kind
-from relay.policy.lexicon import Concept, Lexicon, Phrase, fold, is_identifier
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Phrase
 
 LEXICON = load_lexicon()
 RULES = ClassifyRules(lexicon=LEXICON)
