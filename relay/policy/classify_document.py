@@ -153,7 +153,8 @@ def _decide(
     if sums.amounts <= 2 and not sums.is_table and hints.get(Kind.RECEIPT, 0.0) >= 1.0:
         total[Kind.RECEIPT] = total.get(Kind.RECEIPT, 0.0) + 1.0
     balances = sum(1 for hit in hits if hit.concept is Concept.BALANCE)
-    if not sums.is_table and (sums.is_aged or (balances >= 3 and sums.dated_lines >= 3)):
+    listed = sums.dated_lines >= 3 and (balances >= 3 or Kind.STATEMENT in scores)
+    if not sums.is_table and (sums.is_aged or listed):
         total[Kind.STATEMENT] = total.get(Kind.STATEMENT, 0.0) + 2.0
     return max(total, key=lambda kind: total[kind])
 
@@ -194,9 +195,7 @@ def _name(head: str, head_hits: list[Hit], hits: list[Hit]) -> _Names:
 def _value(hit: Hit, titles: list[str], words: int) -> float:
     """Return what a phrase in the title area counts: more when early, most when it is a title."""
     early = 1 - 0.5 * min(hit.at / words, 1)
-    is_title = any(
-        title.startswith(hit.found) and len(title) < len(hit.found) + 22 for title in titles
-    )
+    is_title = any(title.startswith(hit.found) for title in titles)
     return hit.phrase.weight * (1.2 * early + (1.6 if is_title else 0.0))
 
 
