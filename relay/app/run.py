@@ -159,6 +159,7 @@ class Relay:
         self._warn(settings)
         await self._use(graph)
         await self._open_web(settings)
+        self._refuse_strangers(settings)
         self._servers = await self._listen(settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -202,6 +203,16 @@ class Relay:
             spool=self._spool,
             sockets={address: sock.dup() for address, sock in self._sockets.items()},
         )
+
+    def _refuse_strangers(self, settings: Settings) -> None:
+        """Close sockets that were handed over and are no listener's: their clients would hang."""
+        known = {listener.address for listener in settings.listeners}
+        for address in self._sockets.keys() - known:
+            self._sockets.pop(address).close()
+            detail = f"a socket was handed over for {address}, which is no listener of the settings"
+            self._journal.record(
+                events.SettingsLoaded(path=settings.source, ok=True, detail=detail)
+            )
 
     def _addresses(self) -> tuple[str, ...]:
         found = self._servers.addresses if self._servers else ()

@@ -64,9 +64,15 @@ class SqliteStore:
 
     async def open(self, retry_at: datetime) -> Opened:
         """Lock the folder, open the database, take over what the last run left."""
-        await asyncio.to_thread(self._lock_folder)
-        await self._writer.start()
+        try:
+            await asyncio.to_thread(self._lock_folder)
+            await self._writer.start()
+            return await self._take_over(retry_at)
+        except BaseException:
+            await self.close()
+            raise
 
+    async def _take_over(self, retry_at: datetime) -> Opened:
         def recover(db: sqlite3.Connection) -> Opened:
             health = {
                 channel: decode_health(state)
@@ -88,6 +94,7 @@ class SqliteStore:
         await asyncio.to_thread(self._syncers.shutdown)
         if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
 
     def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
         """Forget the windows; they are filled again from what was charged."""
