@@ -17,9 +17,12 @@ from relay.app.systemd import Notifier
 # What systemd does between fork and exec: descriptor 3 and the number of the process.
 _HAND_OVER = """
 import os, socket, sys
-for number, port in enumerate(sys.argv[2].split(",")):
-    sock = socket.create_server(("127.0.0.1", int(port)))
-    os.dup2(sock.fileno(), 3 + number, inheritable=True)
+ports = [int(port) for port in sys.argv[2].split(",")]
+opened = [socket.create_server(("127.0.0.1", port)) for port in ports]
+for number, sock in enumerate(opened):
+    os.dup2(sock.fileno(), 20 + number, inheritable=False)
+for number in range(len(opened)):
+    os.dup2(20 + number, 3 + number, inheritable=True)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDS"] = str(len(sys.argv[2].split(",")))
 os.execv(sys.executable, [sys.executable, "-m", "relay", "run", "--config", sys.argv[1]])
