@@ -71,6 +71,11 @@ class _Number:
     decimals: int
 
     @property
+    def is_grouped(self) -> bool:
+        """Return whether its thousands are set apart."""
+        return not self.decimals and not self.text.isdigit()
+
+    @property
     def is_month(self) -> bool:
         """Return whether it reads as a year and a month, `2020.05`."""
         return 1990_00 <= self.value <= 2040_12 and self.value % 100 <= 12 and len(self.text) == 7
@@ -93,8 +98,9 @@ def _read(text: str, pattern: re.Pattern[str]) -> Sums:
     numbers = [_parse(match[0]) for match in found]
     money = [number for number in numbers if number.decimals == 2 and not number.is_month]
     currencies = len(_CURRENCY.findall(text)[:50])
-    if not money and currencies:
-        money = [number for number in numbers if number.value >= 100_00 and not number.decimals]
+    if not money:
+        whole = [number for number in numbers if number.value >= 100_00 and not number.decimals]
+        money = whole if currencies else [number for number in whole if number.is_grouped]
     return Sums(
         amounts=len(money),
         currencies=currencies,

@@ -19,6 +19,7 @@ _SPEAKS = 8  # common words that tell the language of a document, which has few 
 _TITLED = 2.0  # and from which the name stands where a title does
 _NAMED = 1.0  # score from which a document has a name
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
+_RUNNING_LINE = 65  # characters; lines of a form are shorter
 _SHORT_LINE = 45  # characters of a line that is a title
 
 KIND_OF = {
@@ -120,8 +121,7 @@ def judge_scanned(
         return _nameless(sums, labels, shape, where, hints)
     kind = _decide(names.scores, hints, sums, hits)
     other = _weight(hits, Concept.OTHER_DOCUMENT, head_hits)
-    mentions = names.best < _TITLED and not sums.amounts and labels < 2
-    if mentions or (shape < 1.5 and other > names.best):
+    if _only_mentions(folded, names, sums, labels) or (shape < 1.5 and other > names.best):
         return Finding(None, 0.6, (Reason(where, "reads as another kind of document"),))
     certainty = 0.55 + min(names.best, 5.0) * 0.045 + min(shape, 4.0) * 0.06
     if shape < 1.0:
@@ -138,6 +138,19 @@ def _mirrored(text: str) -> str:
 
 def _rank(sums: Sums) -> tuple[bool, int]:
     return sums.is_table, sums.amounts
+
+
+def _only_mentions(folded: str, names: _Names, sums: Sums, labels: int) -> bool:
+    """Return whether a document is spoken of and not shown: running text, or no money at all."""
+    if sums.is_table or any(hit.number for hit in names.hits.values()):
+        return False
+    if names.best < _TITLED and not sums.amounts and labels < 2:
+        return True
+    lines = [line.strip() for line in folded[: 3 * TITLE_AREA].splitlines()]
+    running = sum(len(line) for line in lines if len(line) > _RUNNING_LINE)
+    return running > 0.5 * sum(map(len, lines)) or not (
+        sums.currencies or sums.has_total or labels >= 3
+    )
 
 
 def _decide(
