@@ -51,6 +51,7 @@ _DECIDED = {
     Kind.DIRECT: 2.0,  # never: what cannot be read may be the invoice
 }
 """Certainty from which an attachment that could not be read leaves no doubt."""
+_GUESS = 0.4  # certainty below which nothing is known
 _UNSURE = 0.6  # the most that is claimed of a message that could not be read whole
 _MAX_REASONS = 5
 _ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re", "talks"})
@@ -274,7 +275,8 @@ def _conclude(
         reason for _, reason in sorted(told[kind], key=lambda item: item[0], reverse=True)
     )[:_MAX_REASONS] or (Reason("message", "nothing that speaks for another kind"),)
     decided = certainty >= _DECIDED.get(kind, 0.9)
-    unsure = (doubtful or bool(evidence.problems)) and not decided
+    unread = (doubtful or bool(evidence.problems)) and not decided
+    unsure = unread or certainty < _GUESS
     return Verdict(
         kind=kind,
         certainty=min(certainty, _UNSURE if unsure else 0.99),

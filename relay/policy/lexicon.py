@@ -153,11 +153,14 @@ class Lexicon:
                 ):
                     known.setdefault(bare, patterns[0])
             self._skeletons = (re.compile(_trie(known) if known else r"(?!)"), known)
-        pattern, known = self._skeletons
-        return [
-            Hit(known[match[0]].phrase, match[0], match.start(), None, frozenset())
-            for match in pattern.finditer(skeleton(text))
-        ]
+        expression, known = self._skeletons
+        bare = skeleton(text)
+        hits: list[Hit] = []
+        for match in expression.finditer(bare):
+            number = number_around(bare, match.start(), match.end())
+            phrase = known[match[0]].phrase
+            hits.append(Hit(phrase, match[0], match.start(), number, frozenset()))
+        return hits
 
     def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
         if self._glued is None:
