@@ -42,7 +42,7 @@ _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
 _MOST_IN_SUBJECT = 2.0  # how much all phrases of one concept may count together
-_MOST_IN_BODY = {Concept.PROMOTION: 4.5, Concept.PERSONAL: 4.0, Concept.ACTIVITY: 2.5}
+_MOST_IN_BODY = {Concept.PROMOTION: 5.0, Concept.PERSONAL: 4.0, Concept.ACTIVITY: 2.5}
 _ANSWERING = frozenset({"in-reply-to", "references"})
 _ENGLISH = frozenset({"en"})
 

@@ -98,7 +98,7 @@ WEIGHTS: Weights = {
     "subject.word.invoice": {V: 2.8},
     "subject.word.quote": {Q: 2.8},
     "subject.word.statement": {S: 3.0, M: -1.0},
-    "subject.word.receipt": {R: 4.5, M: -2.5},
+    "subject.word.receipt": {R: 4.5, M: -3.5},
     "subject.word.notification": {N: 1.2},
     "body.numbered.invoice": {V: 3.5},
     "body.numbered.quote": {Q: 4.0},
