@@ -41,6 +41,8 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
+_BRIEF = 700  # characters up to which one word about an account or an order tells much
+_DILUTED = frozenset({Concept.ACCOUNT, Concept.ACTIVITY})
 _MOST_IN_SUBJECT = 2.0  # how much all phrases of one concept may count together
 _MOST_IN_BODY = {Concept.PROMOTION: 5.0, Concept.PERSONAL: 4.0, Concept.ACTIVITY: 2.5}
 _ANSWERING = frozenset({"in-reply-to", "references"})
@@ -238,6 +240,8 @@ def _prose_signals(text: str) -> Iterator[Signal]:
         yield Signal("longish", 1)
     elif size < 250:
         yield Signal("short", 1)
+    if size > 500 and sum(map(str.isdigit, text[:4000])) < 0.012 * min(size, 4000):
+        yield Signal("prose", 1, Reason("body", "running text with hardly a number"))
     lines = [line.strip() for line in text[:4000].splitlines() if line.strip()]
     if sum(1 for line in lines if _BULLET.match(line)) >= 3:
         yield Signal("bullets", 1, Reason("body", "a list of points"))
@@ -272,11 +276,15 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
     yield from _document_words("link", words.links)
     if unreadable:
         yield from _document_words("name", words.names)
+    dilution = max(0.4, min(1.0, _BRIEF / max(len(words.folded), 1)))
     for place, where, hits in (("subject", "Subject", words.subject), ("body", "body", words.body)):
         for concept, (weight, phrase) in _weigh(hits).items():
             if concept not in KIND_OF and concept is not Concept.OTHER_DOCUMENT:
                 most = _MOST_IN_BODY.get(concept, 3.0) if place == "body" else _MOST_IN_SUBJECT
-                yield Signal(f"{place}.{concept}", min(weight, most), Reason(where, f"'{phrase}'"))
+                value = min(weight, most)
+                if place == "body" and concept in _DILUTED:
+                    value *= dilution
+                yield Signal(f"{place}.{concept}", value, Reason(where, f"'{phrase}'"))
     for concept in (
         Concept.UNSUBSCRIBE,
         Concept.ACCOUNT,
