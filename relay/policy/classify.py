@@ -51,6 +51,7 @@ _DECIDED = {
     Kind.DIRECT: 2.0,  # never: what cannot be read may be the invoice
 }
 """Certainty from which an attachment that could not be read leaves no doubt."""
+_FACELESS = 0.62  # certainty below which direct mail without a trace of a mail client is doubted
 _GUESS = 0.4  # certainty below which nothing is known
 _UNSURE = 0.6  # the most that is claimed of a message that could not be read whole
 _MAX_REASONS = 5
@@ -213,7 +214,10 @@ def _weighed(
     table = any(finding.is_table for finding in findings)
     if not findings and not asking:
         _add_finding_of_body(words, rules, scores, told)
-    return _conclude(evidence, scores, told, doubtful=table or _unread(evidence))
+    doubtful = table or _unread(evidence)
+    names = {signal.name for signal in signals}
+    faceless = "client.none" in names and "subject.re" not in names
+    return _conclude(evidence, scores, told, doubtful=doubtful, faceless=faceless)
 
 
 def _names_document(signal: Signal) -> bool:
@@ -266,6 +270,7 @@ def _conclude(
     told: dict[Kind, list[tuple[float, Reason]]],
     *,
     doubtful: bool,
+    faceless: bool,
 ) -> Verdict:
     """Return the strongest kind; unsure when an attachment may be more than it seems."""
     kind = max(scores, key=lambda candidate: scores[candidate])
@@ -276,7 +281,9 @@ def _conclude(
     )[:_MAX_REASONS] or (Reason("message", "nothing that speaks for another kind"),)
     decided = certainty >= _DECIDED.get(kind, 0.9)
     unread = (doubtful or bool(evidence.problems)) and not decided
-    unsure = unread or certainty < _GUESS
+    unsure = (
+        unread or certainty < _GUESS or (faceless and kind is Kind.DIRECT and certainty < _FACELESS)
+    )
     return Verdict(
         kind=kind,
         certainty=min(certainty, _UNSURE if unsure else 0.99),

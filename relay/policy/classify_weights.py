@@ -80,7 +80,7 @@ WEIGHTS: Weights = {
     "body.account": {N: 0.9, D: -0.3},
     "body.activity": {N: 0.6},
     "body.automatic": {N: 1.2, D: -1.0},
-    "body.paid": {R: 2.2, N: 0.2},
+    "body.paid": {R: 2.7, N: 0.3, M: -0.5},
     "body.promotion": {M: 1.0},
     "body.unsubscribe": {M: 1.0, D: -0.4},
     "talks": {M: 1.8},
