@@ -99,10 +99,7 @@ class Store(Protocol):
         """Say what each channel may send; what was charged so far counts."""
 
     def tell(self, mail_for: Callable[[str], None]) -> None:
-        """Say whom to tell of mail for a channel: at once, when its writing is asked for.
-
-        A claim that is asked for then sees the mail, and shares its commit.
-        """
+        """Say whom to tell of mail for a channel."""
 
     async def put(self, entry: Entry) -> None:
         """Make a message durable. After it, and not before, the client gets its 250."""

@@ -123,13 +123,12 @@ class SqliteStore:
 
         if isinstance(content, bytes):
             self._remember(message.id, content)
-        written = self._writer.run(op, lambda db: verbs.unput(db, message.id))
-        self._tell((entry,))
         try:
-            await written
+            await self._writer.run_at_once(op, lambda db: verbs.unput(db, message.id))
         except BaseException:
             self._recall(message.id)
             raise
+        self._tell((entry,))
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""

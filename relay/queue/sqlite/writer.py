@@ -71,6 +71,13 @@ class Writer:
         self._jobs.put(_Job(op, undo, future))
         return future
 
+    def run_at_once(self, op: Op[T], undo: Op[None]) -> asyncio.Future[T]:
+        """Return the same, without the company of what can wait: a client waits for its reply."""
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(op, undo, future))
+        return future
+
     def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
         """Return the same, somewhat later: it shares the commit of what comes next."""
         assert self._loop is not None
