@@ -69,7 +69,7 @@ class Lexicon:
                 kept.setdefault((folded, phrase.concept), (phrase, []))[1].append(phrase.language)
         sets: dict[tuple[str, ...], frozenset[str]] = {}
         for (folded, _), (phrase, languages) in kept.items():
-            key = tuple(languages)
+            key = tuple(languages) if "" not in languages else ()
             self._add(phrase, folded, sets.setdefault(key, frozenset(key)))
         self.languages = tuple(dict.fromkeys(phrase.language for phrase in all_phrases))
 

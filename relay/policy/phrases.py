@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from relay.policy.kinds import Kind
+
 
 class Concept(StrEnum):
     """What a phrase speaks of."""
@@ -48,6 +50,28 @@ class Phrase(NamedTuple):
     concept: Concept
     language: str
     weight: float = 1.0
+
+
+_CONCEPT_OF = {
+    Kind.INVOICE: Concept.INVOICE,
+    Kind.QUOTE: Concept.QUOTE,
+    Kind.STATEMENT: Concept.STATEMENT,
+    Kind.RECEIPT: Concept.RECEIPT,
+    Kind.NOTIFICATION: Concept.ACTIVITY,
+    Kind.MARKETING: Concept.PROMOTION,
+    Kind.DIRECT: Concept.PERSONAL,
+    Kind.REPORT: Concept.AUTO_REPLY,
+}
+OWN_WEIGHT = 2.0  # the owner knows his mail
+
+
+def own_phrase(kind: Kind, text: str, language: str = "") -> Phrase | None:
+    """Return a phrase of the owner's that speaks for `kind`; None for text messages.
+
+    Without a language it counts in mail of any. `text` is written as in a lexicon file.
+    """
+    concept = _CONCEPT_OF.get(kind)
+    return Phrase(text, concept, language, OWN_WEIGHT) if concept is not None else None
 
 
 class Hit(NamedTuple):
