@@ -117,7 +117,8 @@ def _bounded(evidence: Evidence, documents: list[Leaf]) -> Assembly:
     for leaf in documents:
         total += leaf.end - leaf.start
         if len(kept) >= MAX_DOCUMENT_PARTS or total > MAX_DOCUMENT_BYTES:
-            problem = f"only {len(kept)} attachments were opened"
+            left = len(documents) - len(kept)
+            problem = f"{left} attachments were not opened: too many or too large"
             return Assembly(replace(evidence, problems=(*evidence.problems, problem)), kept)
         kept.append(leaf)
     return Assembly(evidence, kept)

@@ -192,6 +192,22 @@ def test_an_e_invoice_says_what_it_is(xml, document, number):
     assert classify(evidence, RULES).kind is Kind.INVOICE
 
 
+def test_an_e_invoice_inside_a_pdf_is_read():
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(pdf("Beleg"))
+    xml = b"<r:CrossIndustryInvoice xmlns:r='urn:x'><D><ID>R-9</ID></D></r:CrossIndustryInvoice>"
+    document.new_attachment("factur-x.xml").set_data(xml)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    document.close()
+    evidence = inspect(message(files=[("beleg.pdf", buffer.getvalue())]))
+    verdict = classify(evidence, RULES)
+    assert verdict.kind is Kind.INVOICE
+    assert verdict.certainty >= 0.99
+    assert "R-9" in str(verdict.reasons[0])
+
+
 def test_the_new_text_is_set_apart_from_what_it_answers():
     text = "Passt, danke!\n\nAm Montag schrieb Anna <anna@example.org>:\n> Rechnung 4711\n> anbei"
     evidence = inspect(message(text, "Re: Rechnung 4711", In_Reply_To="<a@b>"))
