@@ -24,17 +24,19 @@ _MERGES = (
     (timedelta(hours=50), timedelta(minutes=15)),
 )
 
+_MAX_COPIES = 3
+_BREAK_OFF = """
+UPDATE recipient SET lease_until = NULL, doubts = doubts + 1,
+    state = iif(doubts + 1 < :max, 'deferred', 'held'),
+    due_at = iif(doubts + 1 < :max, :due_at, NULL),
+    why = iif(doubts + 1 < :max, :why, :enough)
+WHERE id = :id"""
+
 
 def recover(db: sqlite3.Connection, retry_at: datetime) -> int:
     """Make due what was being sent when the last run died: it may have arrived."""
-    recovered = db.execute(
-        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'relay ended while it was being sent; it may have arrived' WHERE state = 'sending'",
-        (to_ms(retry_at),),
-    ).rowcount
-    if recovered:
-        db.execute(COUNT, ("possible_duplicates", recovered))
-    return recovered
+    rows = db.execute("SELECT id FROM recipient WHERE state = 'sending'").fetchall()
+    return _break_off(db, [number for (number,) in rows], "relay ended", retry_at)
 
 
 def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) -> int:
@@ -42,15 +44,30 @@ def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) 
     rows = db.execute(
         "SELECT id, message_id FROM recipient WHERE lease_until < ?", (to_ms(now),)
     ).fetchall()
-    lost = [(to_ms(now), number) for number, message in rows if message not in in_flight]
+    lost = [number for number, message in rows if message not in in_flight]
+    return _break_off(db, lost, "the attempt was broken off", now)
+
+
+def _break_off(
+    db: sqlite3.Connection, recipient_ids: Sequence[int], what: str, retry_at: datetime
+) -> int:
+    """Make due what may have arrived; what may have arrived `_MAX_COPIES` times is held."""
     db.executemany(
-        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'the attempt was broken off; it may have arrived' WHERE id = ?",
-        lost,
+        _BREAK_OFF,
+        [
+            {
+                "id": number,
+                "max": _MAX_COPIES,
+                "due_at": to_ms(retry_at),
+                "why": f"{what} while it was being sent; it may have arrived",
+                "enough": f"{what} three times while it was being sent; it may have arrived",
+            }
+            for number in recipient_ids
+        ],
     )
-    if lost:
-        db.execute(COUNT, ("possible_duplicates", len(lost)))
-    return len(lost)
+    if recipient_ids:
+        db.execute(COUNT, ("possible_duplicates", len(recipient_ids)))
+    return len(recipient_ids)
 
 
 def clamp(db: sqlite3.Connection, latest: datetime) -> int:
