@@ -265,6 +265,67 @@ def test_settling_twice_is_settling_once(tmp_path):
     run(story)
 
 
+def test_settling_twice_gives_a_charge_back_once(tmp_path):
+    """The first time may be one whose commit failed, and reached the disk all the same."""
+
+    async def story():
+        limit = Limit(Unit.RECIPIENTS, 2, HOUR)
+        async with opened(tmp_path, direct=(limit,)) as store:
+            await store.put(entry("a@example.net", plan=DIRECT))
+            await store.put(entry("b@example.net", plan=DIRECT))
+            first, _ = (await store.claim("direct", ROOM, NOON)).leases  # charged together
+            done = attempt(first, refused(450), data=False)
+            settlement = settle(
+                done,
+                [Copy(attempts=1, doubts=0, channels=("direct",))],
+                [GREYLISTED],
+                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+            )
+            for _ in range(2):
+                await store.settle(first, done, settlement, None, ())
+            for forget in (False, True):  # what is remembered, and what is written
+                if forget:
+                    store.set_limits({"direct": (limit,)})
+                (usage,) = (await store.usage(NOON + SECOND))["direct"]
+                assert usage.used == 1
+
+    run(story)
+
+
+def test_what_died_with_the_relay_three_times_is_left_to_a_person(tmp_path):
+    """Each of these times it may have arrived; nobody gets more than three copies."""
+
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+        for death in range(1, 4):
+            store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+            await store.open(NOON)
+            assert await store.possible_duplicates() == death - 1
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+            await store.close()
+        async with opened(tmp_path) as store:
+            assert await states(store) == {"held": 1}
+            assert (await store.claim("direct", ROOM, NOON + DAY)).leases == ()
+            (row,) = await store.recipients(Selection(), 10)
+            assert "three times" in row.why
+
+    run(story)
+
+
+def test_what_our_own_mistake_breaks_off_three_times_is_left_to_a_person(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            for day in range(3):
+                now = NOON + day * DAY
+                assert len((await store.claim("direct", ROOM, now)).leases) == 1
+                assert await store.take_back(frozenset(), now + 2 * HOUR) == 1
+            assert await states(store) == {"held": 1}
+
+    run(story)
+
+
 def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
     async def story():
         async with opened(tmp_path) as store:
