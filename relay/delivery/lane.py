@@ -38,6 +38,7 @@ class Lane:
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _turning: asyncio.Lock = field(default_factory=asyncio.Lock)
     _hungry: bool = True  # there may be more due than was claimed
     _sending: int = 0  # of the tasks, the others are writing down what came of it
     _draining: bool = False
@@ -51,7 +52,8 @@ class Lane:
         while not self._draining:
             self._news.clear()
             try:
-                look_at = await self._turn(group)
+                async with self._turning:
+                    look_at = await self._turn(group)
             except StoreError as error:
                 self.journal.record(events.StoreTrouble(detail=str(error)))
                 look_at = self.clock() + _TROUBLE_WAIT
@@ -61,8 +63,9 @@ class Lane:
         """Take no more; return when what is being sent is settled."""
         self._draining = True
         self.wake()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        async with self._turning:  # what is just being claimed is sent too
+            while self._tasks:
+                await asyncio.wait(self._tasks)
 
     def abandon(self) -> None:
         """Break off what is still being sent: its lease is found at the next start."""
