@@ -9,6 +9,7 @@ $RELAY_CORPUS, else ../shared/corpus beside the repository.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import os
 import re
@@ -89,7 +90,7 @@ def envelope_of(raw: bytes) -> Envelope:
     )
 
 
-def measure(corpus: Path) -> list[Row]:
+async def measure(corpus: Path) -> list[Row]:
     inspector = Inspector(load_gateways())
     rules = ClassifyRules(lexicon=load_lexicon())
     rules.lexicon.find("請求書")  # what is made ready on first use does not count
@@ -104,28 +105,32 @@ def measure(corpus: Path) -> list[Row]:
             raw = raw.replace(b"\n", b"\r\n")
         envelope = envelope_of(raw)
         started = time.process_time()
-        evidence = inspector.inspect_now(envelope, ORIGIN, raw)
+        evidence = await inspector.inspect(envelope, ORIGIN, raw)
         verdict = classify(evidence, rules)
         spent = (time.process_time() - started) * 1000
-        rows.append(
-            Row(
-                file=label["file"],
-                kind=label["kind"],
-                also=set(filter(None, label["also"].split("|"))),
-                channel=label["channel"],
-                lang=label["lang"],
-                source=label["source"],
-                tags=label["tags"].split(),
-                undecidable=label["undecidable"] == "1",
-                evidence=evidence,
-                verdict=verdict,
-                ms=spent,
-                reading_ms=reading_ms(raw, envelope) if evidence.documents else 0.0,
-                size=len(raw),
-            )
-        )
-    inspector.close_now()
+        rows.append(row_of(label, raw, evidence, verdict, spent))
+    await inspector.close()
     return rows
+
+
+def row_of(
+    label: dict[str, str], raw: bytes, evidence: Evidence, verdict: Verdict, spent: float
+) -> Row:
+    return Row(
+        file=label["file"],
+        kind=label["kind"],
+        also=set(filter(None, label["also"].split("|"))),
+        channel=label["channel"],
+        lang=label["lang"],
+        source=label["source"],
+        tags=label["tags"].split(),
+        undecidable=label["undecidable"] == "1",
+        evidence=evidence,
+        verdict=verdict,
+        ms=spent,
+        reading_ms=reading_ms(raw, envelope_of(raw)) if evidence.documents else 0.0,
+        size=len(raw),
+    )
 
 
 def reading_ms(raw: bytes, envelope: Envelope) -> float:
@@ -257,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.corpus / "labels.csv").exists():
         sys.exit(f"no corpus at {options.corpus}: give --corpus or set RELAY_CORPUS")
-    rows = measure(options.corpus)
+    rows = asyncio.run(measure(options.corpus))
     text = report(rows)
     print(text)
     if options.errors:

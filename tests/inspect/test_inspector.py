@@ -83,6 +83,16 @@ def test_content_in_a_file_reads_the_same(tmp_path):
     assert inspect(Spooled(str(path), len(raw))) == inspect(raw)
 
 
+def test_a_library_call_needs_no_event_loop():
+    inspector = Inspector(load_gateways())
+    raw = message("Hallo", "Dokument", [("scan.pdf", INVOICE_PDF)])
+    try:
+        evidence = inspector.inspect_now(ENVELOPE, ORIGIN, raw)
+    finally:
+        inspector.close_now()
+    assert classify(evidence, RULES).kind is Kind.INVOICE
+
+
 def test_an_archive_is_opened():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
