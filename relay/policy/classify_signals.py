@@ -41,6 +41,9 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
+_SHORT_MAIL = 500  # characters of one that only says that a document is there
+_OPENING = 30  # words of its beginning
+_BUSY = frozenset({Concept.ACCOUNT, Concept.ACTIVITY, Concept.PAID, Concept.PROMOTION})
 _BRIEF = 700  # characters up to which one word about an account or an order tells much
 _DILUTED = frozenset({Concept.ACCOUNT, Concept.ACTIVITY})
 _MOST_IN_SUBJECT = 2.0  # how much all phrases of one concept may count together
@@ -295,6 +298,21 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
         found = next((hit for hit in words.links if hit.concept is concept), None)
         if found is not None:
             yield Signal(f"link.{concept}", 1, Reason("link", f"'{found.found}'"))
+
+
+def offered(evidence: Evidence, words: Words) -> Iterator[Signal]:
+    """Yield the document that a short mail opens with and shows the way to."""
+    if len(words.folded) > _SHORT_MAIL or not (words.links or _URL.search(evidence.text)):
+        return
+    if any(hit.concept in _BUSY for hit in words.subject):
+        return
+    kinds = {KIND_OF[hit.concept] for hit in words.body if hit.concept in KIND_OF}
+    first = next((hit for hit in words.body if hit.concept in KIND_OF), None)
+    shows = any(hit.concept is Concept.VIEW for hit in (*words.body, *words.links))
+    if first is None or len(kinds) != 1 or first.at > _OPENING or not shows:
+        return
+    reason = Reason("body", f"'{first.found}' and a link to it")
+    yield Signal(f"offered.{KIND_OF[first.concept]}", first.phrase.weight, reason)
 
 
 def only_talks(words: Words) -> bool:

@@ -11,6 +11,7 @@ from relay.policy.classify_signals import (
     Signal,
     Words,
     header_signals,
+    offered,
     only_talks,
     sender_signals,
     shape_signals,
@@ -29,7 +30,7 @@ _ANSWERS = frozenset({"thread", "quoted", "subject.re"})
 _MACHINE = frozenset(
     {"auto.generated", "auto.suppress", "sender.noreply", "sender.role", "mailer.program"}
 )
-_NAMING = ("subject.numbered", "body.numbered", "subject.word", "body.word")
+_NAMING = ("subject.numbered", "body.numbered", "subject.word", "body.word", "offered")
 _SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
 _SURE_BODY = 0.8
 
@@ -100,6 +101,7 @@ def weigh(
         *sender_signals(evidence),
         *shape_signals(evidence),
         *word_signals(evidence, words),
+        *offered(evidence, words),
     ]
     if only_talks(words):
         signals.append(Signal("talks", 1, Reason("text", "speaks of several sorts of documents")))
