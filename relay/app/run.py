@@ -26,7 +26,6 @@ from relay.observe import events
 from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
-from relay.policy.classify import ClassifyRules
 from relay.policy.health import Health, Paused
 from relay.providers.detect import Providers
 from relay.providers.replies import ReplyDictionary
@@ -42,6 +41,16 @@ from relay.web.public import public_app
 from relay.web.server import ListenError, Tcp, UnixSocket, WebServer
 
 _STATUS = "taking mail on {}"
+_PARTS = (
+    "hostname",
+    "listeners",
+    "channels",
+    "classification",
+    "routing",
+    "retry",
+    "reports",
+    "history",
+)  # of the settings, as a reload tells of them
 _WORLD = (StoreError, ListenerError, ListenError, OSError)
 
 
@@ -108,6 +117,7 @@ class Relay:
         self._spool = Spool(settings.state_dir / "spool")
         self._store = SqliteStore(settings.state_dir, self._spool)
         self._inspector = Inspector(load_gateways())
+        self._lexicon = load_lexicon()
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None
         self._web: list[WebServer] = []
@@ -139,7 +149,7 @@ class Relay:
     async def _start(self, health: Mapping[str, Health], recovered: int) -> None:
         settings = self._settings
         base = self._foundation(health)
-        graph = build(settings, base)
+        graph = build(settings, base, self._lexicon)
         self._front = Front(graph)
         self._house = House(
             base=base,
@@ -178,7 +188,6 @@ class Relay:
             clock=utc_now,
             ids=Ids(utc_now),
             inspector=self._inspector,
-            classify_rules=ClassifyRules(lexicon=load_lexicon()),
             replies=ReplyDictionary.load(),
             providers=Providers(),
         )
@@ -289,7 +298,7 @@ class Relay:
                 "restart relay, or set them back and reload again",
             )
         try:
-            graph = build(new, self._house.base)
+            graph = build(new, self._house.base, self._lexicon)
             await self._change_listeners(old, new)
         except (OSError, ListenerError) as error:
             self._house.base.board.set_channels(old.channels)
@@ -360,7 +369,7 @@ def _difference(old: Settings, new: Settings) -> str:
     """Return in words which parts of the settings differ."""
     parts = [
         name
-        for name in ("hostname", "listeners", "channels", "routing", "retry", "reports", "history")
+        for name in _PARTS
         if getattr(old, name) != getattr(new, name)
     ]
     return f"changed: {', '.join(parts)}" if parts else "nothing changed"

@@ -98,6 +98,8 @@ class Application(Part):
 
     login: leaf.Text = _needed()
     password: Password = _needed()
+    kind: Kind | None = None
+    trust_kind_field: leaf.Flag = False
 
 
 class Listener(Part):
@@ -109,6 +111,7 @@ class Listener(Part):
     key: leaf.FilePath | None = None
     auth: Auth = Auth.OFF
     applications: tuple[Application, ...] = ()
+    trust_kind_field: leaf.Flag = False
     networks: tuple[leaf.NetworkBlock, ...] = ()
     max_message_size: leaf.MaxSize = 50 * 1024 * 1024
     max_recipients: leaf.Recipients = 1000
@@ -203,6 +206,20 @@ class Rule(Part):
     refuse: leaf.RefusalText | None = None
 
 
+class KindRule(Part):
+    """What mail that fits `when` is."""
+
+    name: leaf.Text | None = None
+    when: When = _needed()
+    kind: Kind = _needed()
+
+
+class Classification(Part):
+    """What the owner says of what mail is."""
+
+    rules: tuple[KindRule, ...] = ()
+
+
 class Routing(Part):
     """Which mail goes by which channel."""
 
@@ -257,6 +274,7 @@ class File(Part):
     )
     http: Http | None = Http()
     channels: dict[leaf.ChannelName, Channel] = {}  # at least one, as `checks` says
+    classification: Classification = Classification()
     routing: Routing = Routing()
     retry: Retry = Retry()
     reports: Reports = Reports()
