@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from relay import __version__
@@ -16,6 +16,7 @@ from relay.app.house import House
 from relay.app.systemd import Notifier, inherited_sockets
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
+from relay.delivery.sweep import STEP
 from relay.inspect.inspector import Inspector
 from relay.inspect.lexica import load_lexicon
 from relay.listener.listeners import Servers, open_listeners
@@ -26,13 +27,13 @@ from relay.observe import events
 from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
-from relay.policy.health import Health, Paused
+from relay.policy.health import Health
 from relay.providers.detect import Providers
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
-from relay.queue.store import StoreError
+from relay.queue.store import Opened, StoreError
 from relay.settings.mistakes import SettingsError
 from relay.settings.values import Settings
 from relay.web.control import SOCKET_NAME, control_app
@@ -134,7 +135,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as self._group:
                 try:
-                    await self._start(opened.health, opened.recovered)
+                    await self._start(opened)
                     ready()
                     await self._stopping.wait()
                 finally:
@@ -146,9 +147,9 @@ class Relay:
         self._log.flush()
         return drained
 
-    async def _start(self, health: Mapping[str, Health], recovered: int) -> None:
+    async def _start(self, opened: Opened) -> None:
         settings = self._settings
-        base = self._foundation(health)
+        base = self._foundation(opened.health)
         graph = build(settings, base, self._lexicon)
         self._front = Front(graph)
         self._house = House(
@@ -162,11 +163,13 @@ class Relay:
             events.Started(
                 version=__version__,
                 settings=settings.source,
-                recovered=recovered,
+                recovered=opened.recovered,
                 rehearsal=settings.rehearsal,
             )
         )
         self._warn(settings)
+        if opened.latest_at > utc_now() + STEP:
+            await graph.sweep.after_step_back()
         await self._use(graph)
         await self._open_web(settings)
         self._refuse_strangers(settings)
@@ -312,11 +315,7 @@ class Relay:
 
     async def _change_graph(self, graph: Graph) -> None:
         """Let the old lanes finish what they began while the new ones take over."""
-        board = self._house.base.board
-        for name in graph.channels:
-            health = board.health(name)
-            if isinstance(health, Paused):  # what was mended is tried at once, by one message
-                board.set_health(name, replace(health, until=utc_now()))
+        self._house.base.board.hurry(utc_now())  # what was mended is tried at once
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
@@ -367,11 +366,7 @@ class Relay:
 
 def _difference(old: Settings, new: Settings) -> str:
     """Return in words which parts of the settings differ."""
-    parts = [
-        name
-        for name in _PARTS
-        if getattr(old, name) != getattr(new, name)
-    ]
+    parts = [name for name in _PARTS if getattr(old, name) != getattr(new, name)]
     return f"changed: {', '.join(parts)}" if parts else "nothing changed"
 
 

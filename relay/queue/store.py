@@ -71,6 +71,7 @@ class Opened:
     """What was found when the queue was opened."""
 
     recovered: int  # recipients that were being sent when the last run ended without settling
+    latest_at: datetime  # of all that is dated; later than now if the clock was stepped back
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
@@ -166,8 +167,11 @@ class Store(Protocol):
         `in_flight` are message ids that are still being worked on.
         """
 
-    async def clamp(self, latest: datetime) -> int:
-        """Make nothing due after `latest`: the clock was stepped back; return how many."""
+    async def clamp(self, now: datetime, latest: datetime) -> int:
+        """Make nothing due after `latest` and date no charge after `now`; return how many were due.
+
+        The clock was stepped back.
+        """
 
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget some of what is finished and old."""

@@ -671,8 +671,41 @@ def test_a_clock_that_was_stepped_back_leaves_nothing_waiting_for_tomorrow(tmp_p
         async with opened(tmp_path) as store:
             await store.put(entry(plan=DIRECT, at=NOON + DAY))
             assert (await store.claim("direct", ROOM, NOON)).next_at == NOON + DAY
-            assert await store.clamp(NOON + HOUR) == 1
+            assert await store.clamp(NOON, NOON + HOUR) == 1
             assert len((await store.claim("direct", ROOM, NOON + HOUR)).leases) == 1
+
+    run(story)
+
+
+def test_a_limit_used_up_before_the_clock_was_stepped_back_counts_from_now(tmp_path):
+    """Neither forgotten nor in force until tomorrow, in this run and the next."""
+    limit = Limit(Unit.MESSAGES, 1, HOUR)
+
+    async def story():
+        async with opened(tmp_path, direct=(limit,)) as store:
+            await store.put(entry(plan=DIRECT))
+            await store.put(entry(plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON + DAY)).leases
+            await finish(store, lease, sent(), at=NOON + DAY)
+            await store.clamp(NOON, NOON + HOUR)
+            throttled = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert (throttled.leases, throttled.next_at) == ((), NOON + HOUR)
+        async with opened(tmp_path, direct=(limit,)) as store:
+            assert (await store.claim("direct", ROOM, NOON + 2 * MINUTE)).next_at == NOON + HOUR
+            assert len((await store.claim("direct", ROOM, NOON + HOUR)).leases) == 1
+
+    run(story)
+
+
+def test_a_queue_says_how_late_it_was_when_it_was_last_written(tmp_path):
+    async def story():
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        assert (await store.open(NOON)).latest_at < NOON
+        await store.put(entry(at=NOON + DAY))
+        await store.close()
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        assert (await store.open(NOON)).latest_at == NOON + DAY
+        await store.close()
 
     run(story)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from relay.policy.accounting import State
-from relay.policy.limits import to_ms
+from relay.policy.limits import from_ms, to_ms, to_ms_up
 from relay.queue.rows import Waiting
 from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
-from relay.queue.sqlite.verbs import COUNT, FINISH_MESSAGE, put
+from relay.queue.sqlite.verbs import CHARGE, COUNT, FINISH_MESSAGE, put
 from relay.queue.store import Entry, Purged, Retention
 
 _PURGE_AT_ONCE = 500  # messages in one transaction
@@ -23,6 +23,12 @@ _MERGES = (
     (timedelta(minutes=200), timedelta(minutes=1)),
     (timedelta(hours=50), timedelta(minutes=15)),
 )
+
+_LATEST = """
+SELECT max(at) FROM (
+    SELECT 0 AS at UNION ALL SELECT max(at) FROM charge
+    UNION ALL SELECT * FROM (SELECT received_at FROM message ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT at FROM attempt ORDER BY id DESC LIMIT 1))"""
 
 _MAX_COPIES = 3
 _BREAK_OFF = """
@@ -70,8 +76,25 @@ def _break_off(
     return len(recipient_ids)
 
 
-def clamp(db: sqlite3.Connection, latest: datetime) -> int:
-    """Make nothing due later than `latest`."""
+def latest_at(db: sqlite3.Connection) -> datetime:
+    """Return the latest of the newest message, attempt and charges."""
+    (latest,) = db.execute(_LATEST).fetchone()
+    return from_ms(latest)
+
+
+def clamp(db: sqlite3.Connection, now: datetime, latest: datetime) -> int:
+    """Make nothing due or leased later than `latest`, and no charge later than `now`."""
+    db.execute(
+        "UPDATE recipient SET lease_until = ? WHERE lease_until > ?",
+        (to_ms(latest), to_ms(latest)),
+    )
+    charged = db.execute(
+        "SELECT channel, sum(messages), sum(recipients) FROM charge WHERE at > ? GROUP BY channel",
+        (to_ms_up(now),),
+    ).fetchall()
+    db.execute("DELETE FROM charge WHERE at > ?", (to_ms_up(now),))
+    for channel, messages, recipients in charged:
+        db.execute(CHARGE, (channel, to_ms_up(now), messages, recipients))
     return db.execute(
         "UPDATE recipient SET due_at = ? WHERE due_at > ?", (to_ms(latest), to_ms(latest))
     ).rowcount

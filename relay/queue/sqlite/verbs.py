@@ -55,7 +55,7 @@ _LEASE = """
 UPDATE recipient SET state = 'sending', due_at = NULL, lease_until = ?, attempts = attempts + 1
 WHERE id = ?"""
 
-_CHARGE = """
+CHARGE = """
 INSERT INTO charge (channel, at, messages, recipients) VALUES (?, ?, ?, ?)
 ON CONFLICT (channel, at) DO UPDATE
 SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients"""
@@ -155,7 +155,7 @@ def claim(
             charged_recipients += len(lease.targets)
             leases.append(lease)
     if leases:
-        db.execute(_CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
+        db.execute(CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
     if throttled is not None:
         return Claim(leases=tuple(leases), next_at=throttled.until, throttled=throttled.limit)
     return Claim(leases=tuple(leases), next_at=_next_due(db, channel))
