@@ -312,7 +312,13 @@ def offered(evidence: Evidence, words: Words) -> Iterator[Signal]:
     if first is None or len(kinds) != 1 or first.at > _OPENING or not shows:
         return
     reason = Reason("body", f"'{first.found}' and a link to it")
-    yield Signal(f"offered.{KIND_OF[first.concept]}", first.phrase.weight, reason)
+    name = "offer" if _is_sale_word(first) else str(KIND_OF[first.concept])
+    yield Signal(f"offered.{name}", first.phrase.weight, reason)
+
+
+def _is_sale_word(hit: Hit) -> bool:
+    """Return whether a quote's name is as well the word for a sale, and no number stands by it."""
+    return hit.concept is Concept.QUOTE and hit.phrase.weight < 1 and hit.number is None
 
 
 def only_talks(words: Words) -> bool:
@@ -351,7 +357,7 @@ def _document_words(place: str, hits: list[Hit]) -> Iterator[Signal]:
         if kind is None:
             continue
         word = "numbered" if hit.number else "word"
-        name = f"{place}.{word}.{kind}"
+        name = f"{place}.offer" if _is_sale_word(hit) else f"{place}.{word}.{kind}"
         if numbered[name]:
             continue
         numbered[name] += 1

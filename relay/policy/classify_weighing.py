@@ -30,7 +30,30 @@ _ANSWERS = frozenset({"thread", "quoted", "subject.re"})
 _MACHINE = frozenset(
     {"auto.generated", "auto.suppress", "sender.noreply", "sender.role", "mailer.program"}
 )
-_NAMING = ("subject.numbered", "body.numbered", "subject.word", "body.word", "offered")
+_NAMING = (
+    "subject.numbered",
+    "body.numbered",
+    "subject.word",
+    "body.word",
+    "offered",
+    "subject.offer",
+    "body.offer",
+)
+_BULK = frozenset(
+    {
+        "bulk.field",
+        "bulk.unsubscribe",
+        "precedence.bulk",
+        "mailer.list",
+        "sender.bulk",
+        "subject.percent",
+        "subject.promotion",
+        "body.unsubscribe",
+        "link.unsubscribe",
+        "link.promotion",
+    }
+)
+_MUCH_PROMOTION = 1.5  # weight of advertising words from which an offer is a sale
 _SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
 _SURE_BODY = 0.8
 
@@ -108,14 +131,24 @@ def weigh(
     names = {signal.name for signal in signals}
     is_asking = not names.isdisjoint(_ASKING)
     carries = unread or any(finding.kind is not None for finding in findings)
+    is_selling = not names.isdisjoint(_BULK) or any(
+        signal.name == "body.promotion" and signal.value >= _MUCH_PROMOTION for signal in signals
+    )
     scales = _Scales()
     for signal in signals:
         damp = 1.0
         if is_asking and not carries and signal.name.startswith(_NAMING):
             damp = 0.3
+        elif is_selling and signal.name.endswith("offer"):
+            damp = 0.15
+        elif is_selling and signal.name.startswith("offered") and signal.value <= 1:
+            damp = 0.3
         elif signal.name in _ANSWERS and not names.isdisjoint(_MACHINE):
             damp = 0.4
         scales.put_signal(signal, damp)
+    if is_selling and not any(".numbered." in name for name in names):
+        scales.put(Kind.INVOICE, -1.5)
+        scales.put(Kind.QUOTE, -1.5)
     if unread:
         for kind, hint in hints.items():
             scales.put(kind, 2.5 * min(hint, 1.6))

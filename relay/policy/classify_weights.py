@@ -111,6 +111,12 @@ WEIGHTS: Weights = {
     "body.word.statement": {S: 1.2},
     "body.word.receipt": {R: 1.5},
     "body.word.notification": {N: 0.5},
+    # the same where the word means a sale as well
+    "subject.offer": {Q: 2.8},
+    "body.offer": {Q: 1.0},
+    "link.offer": {Q: 5.0},
+    "name.offer": {Q: 3.0},
+    "offered.offer": {Q: 4.2},
     "offered.invoice": {V: 3.6},
     "offered.quote": {Q: 4.2},
     "offered.statement": {S: 3.6},
