@@ -118,7 +118,7 @@ class Relay:
         self._spool = Spool(settings.state_dir / "spool")
         self._store = SqliteStore(settings.state_dir, self._spool)
         self._inspector = Inspector(load_gateways())
-        self._lexicon = load_lexicon()
+        self._lexicon = load_lexicon(settings.classification.phrases)
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None
         self._web: list[WebServer] = []
@@ -300,14 +300,18 @@ class Relay:
                 "state_dir and http change only with a restart",
                 "restart relay, or set them back and reload again",
             )
+        lexicon = self._lexicon
+        if new.classification.phrases != old.classification.phrases:
+            # in a thread: it takes as long as some hundred messages
+            lexicon = await asyncio.to_thread(load_lexicon, new.classification.phrases)
         try:
-            graph = build(new, self._house.base, self._lexicon)
+            graph = build(new, self._house.base, lexicon)
             await self._change_listeners(old, new)
         except (OSError, ListenerError) as error:
             self._house.base.board.set_channels(old.channels)
             raise HouseError(str(error), "mend the settings and reload again") from error
         await self._change_graph(graph)
-        self._settings = new
+        self._settings, self._lexicon = new, lexicon
         self._warn(new)
         said = _difference(old, new)
         self._journal.record(events.SettingsLoaded(path=new.source, ok=True, detail=said))

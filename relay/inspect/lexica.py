@@ -32,6 +32,13 @@ def shipped_phrases() -> tuple[Phrase, ...]:
     return tuple(phrases)
 
 
+@lru_cache(maxsize=1)
+def shipped_languages() -> tuple[str, ...]:
+    """Return the codes of the languages that the package ships."""
+    names = (file.name for file in files("relay.inspect").joinpath("lexicon").iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml")))
+
+
 def load_lexicon(additions: Iterable[Phrase] = ()) -> Lexicon:
     """Return the shipped words and the owner's `additions`, which come first."""
     return Lexicon((*additions, *shipped_phrases()))
@@ -63,9 +70,15 @@ def parse_lexicon(data: Any, name: str) -> Iterator[Phrase]:
                 yield Phrase(phrase, concept, language)
 
 
+def split_weight(entry: str) -> tuple[str, float | None]:
+    """Return the text of `text =2` and its weight, None without; raises ValueError."""
+    text, sign, weight = entry.rpartition("=")
+    return (text.strip(), float(weight)) if sign else (entry, None)
+
+
 def _weighted(entry: str, concept: Concept, language: str, where: str) -> Phrase:
-    text, _, weight = entry.rpartition("=")
     try:
-        return Phrase(text.strip(), concept, language, float(weight))
+        text, weight = split_weight(entry)
     except ValueError:
         raise LexiconError(f"{where}: {entry!r}: expected a number after =") from None
+    return Phrase(text, concept, language, 1.0 if weight is None else weight)

@@ -62,6 +62,10 @@ _CONCEPT_OF = {
     Kind.DIRECT: Concept.PERSONAL,
     Kind.REPORT: Concept.AUTO_REPLY,
 }
+HEADINGS = {concept.value: concept for concept in Concept if concept is not Concept.COMMON} | {
+    kind.value: concept for kind, concept in _CONCEPT_OF.items()
+}
+"""What the owner may put phrases under: the headings of the files, and kinds."""
 OWN_WEIGHT = 2.0  # the owner knows his mail
 
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
 from relay.listener.options import Application, ListenerOptions
 from relay.policy.limits import Limit, Unit
+from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
 from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings import model
@@ -195,6 +196,12 @@ def _classification(file: model.File, document: Document) -> Classification:
                 kind=rule.kind,
             )
             for number, rule in enumerate(file.classification.rules, start=1)
+        ),
+        phrases=tuple(
+            Phrase(text, concept, "" if language == model.ANY_LANGUAGE else language, weight)
+            for language, headings in file.classification.phrases.items()
+            for concept, phrases in headings.items()
+            for text, weight in phrases
         ),
     )
 

@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Network
 
 from relay.channels.options import Security
+from relay.inspect.lexica import shipped_languages
 from relay.listener.options import Auth, Network, Tls
 from relay.settings.address import Endpoint, is_loopback
 from relay.settings.document import Document, Section
 from relay.settings.mistakes import Loc, did_you_mean, show
 from relay.settings.model import (
+    ANY_LANGUAGE,
     Application,
     CertificateChecks,
     Channel,
@@ -52,6 +54,10 @@ def check(file: File, document: Document) -> Iterator[Found]:
         yield from _when(rule.when, file)
     for kind_rule in file.classification.rules:
         yield from _when(kind_rule.when, file)
+    for language in file.classification.phrases:
+        if language != ANY_LANGUAGE and language not in shipped_languages():
+            meant = did_you_mean(language, (ANY_LANGUAGE, *shipped_languages()))
+            yield ("classification", "phrases", language), f"unknown language: {meant}"
     yield from _retry(file.retry)
 
 

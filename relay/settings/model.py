@@ -28,6 +28,7 @@ from relay.settings.document import ANY, Section
 from relay.settings.mistakes import Loc
 from relay.settings.place import STATE_DIR
 
+ANY_LANGUAGE = "any"
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 
@@ -218,6 +219,9 @@ class Classification(Part):
     """What the owner says of what mail is."""
 
     rules: tuple[KindRule, ...] = ()
+    phrases: dict[
+        leaf.Language, dict[leaf.Heading, Annotated[tuple[leaf.OwnPhrase, ...], leaf.Commas]]
+    ] = {}
 
 
 class Routing(Part):

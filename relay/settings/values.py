@@ -12,6 +12,7 @@ from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.listener.options import ListenerOptions
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
+from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
 from relay.policy.rules import KindRule, Rule
 from relay.web.options import HttpOptions
@@ -38,6 +39,7 @@ class Classification:
     trusted: frozenset[str]  # listeners and applications whose X-Relay-Kind counts
     application_kinds: Mapping[str, Kind]  # by login
     rules: tuple[KindRule, ...]  # in order, before all else
+    phrases: tuple[Phrase, ...]  # besides those of the lexicon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from relay.channels.options import FolderOptions, Security, SendmailOptions, Smt
 from relay.listener.options import Auth, ListenerOptions, Tls
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
+from relay.policy.phrases import OWN_WEIGHT, Concept, Phrase
 from relay.policy.retry import Schedule
 from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings.loader import load, rehearsal_settings
@@ -144,6 +145,9 @@ classification:
   rules:
     - {when: {sender: a@b.example}, kind: quote}
     - {name: minutes, when: {header: {Subject: Minutes*}}, kind: direct}
+  phrases:
+    de: {invoice: "Akonto*, beleg =0.5", trap: [Akontoplan]}
+    any: {marketing: Wine of the month}
 """
         + NATIVE,
     )
@@ -161,6 +165,12 @@ classification:
             when=Condition(header=(("subject", (Glob("Minutes*"),)),)),
             kind=Kind.DIRECT,
         ),
+    )
+    assert said.phrases == (
+        Phrase("Akonto*", Concept.INVOICE, "de", OWN_WEIGHT),
+        Phrase("beleg", Concept.INVOICE, "de", 0.5),
+        Phrase("Akontoplan", Concept.TRAP, "de", OWN_WEIGHT),
+        Phrase("Wine of the month", Concept.PROMOTION, "", OWN_WEIGHT),
     )
 
 

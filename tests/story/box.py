@@ -149,7 +149,7 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
         providers=Providers(),
     )
     house = Box(base, clock, heard)
-    house.graph = build(loaded, base, load_lexicon())
+    house.graph = build(loaded, base, load_lexicon(loaded.classification.phrases))
     store.set_limits({name: channel.limits for name, channel in loaded.channels.items()})
     store.tell(house.graph.changed)
     await store.plan_again(house.graph.fingerprint, house.graph.plan_again, clock())

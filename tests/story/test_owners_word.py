@@ -83,6 +83,20 @@ def test_an_application_says_what_all_its_mail_is_and_a_reload_changes_that(tmp_
         assert decided(relay, sign_in_and_submit(relay, LETTER))[0] == "quote"
 
 
+def test_the_owner_s_own_words_count_from_the_next_reload_on(tmp_path):
+    letter = LETTER.replace(b"=?utf-8?q?Gr=C3=BC=C3=9Fe_vom_See?=", b"Honorarblatt 2026-77")
+    letter = letter.replace(b"User-Agent: Mozilla Thunderbird\r\n", b"").replace(b"?", b".")
+    plain = settings(tmp_path)
+    with Daemon(tmp_path, plain) as relay:
+        before = relay.submit("ann@shop.example", ["bob@example.net"], letter)
+        assert decided(relay, before)[0] != "invoice"
+        words = {"any": {"invoice": "Honorarblatt*"}}
+        relay.configure({**plain, "classification": {"phrases": words}})
+        assert relay.control.reload() == "changed: classification"
+        after = relay.submit("ann@shop.example", ["bob@example.net"], letter)
+        assert decided(relay, after) == ("invoice", "native", "Subject")
+
+
 def test_a_rule_says_what_mail_is_and_routing_goes_by_it(tmp_path):
     rules = {
         "classification": {
