@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 from relay.policy.folding import SIGNS, fold, skeleton
@@ -115,12 +116,12 @@ class Lexicon:
         memo = self._memo
         hits: list[Hit] = []
         taken = -1
-        for index, word in enumerate(words):
-            starts = memo.get(word, _UNKNOWN)
-            if starts is _UNKNOWN:
-                starts = self._starting_with(word)
-            if starts is not None and index > taken:
-                taken = _take(starts, words, index, hits)
+        for index, starts in enumerate(map(memo.get, words, repeat(_UNKNOWN))):
+            if starts is None:
+                continue
+            known = self._starting_with(words[index]) if starts is _UNKNOWN else starts
+            if known is not None and index > taken:
+                taken = _take(known, words, index, hits)
         if not text.isascii() and _GLUED.search(text):
             hits.extend(self._find_glued(text, len(words)))
         return hits
@@ -215,9 +216,11 @@ def _take(starts: _Starts, words: list[str], index: int, hits: list[Hit]) -> int
     """Add the best patterns that match at `index`; return the last word they cover, or -1."""
     chosen: tuple[_Pattern, ...] | list[_Pattern] = starts.alone
     last = index if chosen else -1
-    if starts.loose or starts.followed:
-        follower = words[index + 1] if index + 1 < len(words) else ""
-        longer = starts.followed.get(follower, _NOTHING) + starts.loose
+    follower = words[index + 1] if index + 1 < len(words) else ""
+    longer = starts.followed.get(follower, _NOTHING) + starts.loose
+    if not longer and not chosen:
+        return -1
+    if longer:
         matching = [
             (pattern, end)
             for pattern in longer
