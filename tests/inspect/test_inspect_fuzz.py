@@ -16,20 +16,39 @@ from relay.policy.classify import ClassifyRules, classify
 RULES = ClassifyRules(lexicon=load_lexicon())
 ENVELOPE = Envelope(reverse_path="app@example.com", forward_paths=("x@example.org",))
 ORIGIN = Origin(listener="127.0.0.1:2525")
-SEEDS = [
-    (
-        b"From: Anna <anna@example.org>\r\nSubject: =?utf-8?q?Rechnung_4711?=\r\nIn-Reply-To: <a@b>\r\n"
-        b"Content-Type: text/plain; charset=utf-8\r\n\r\nRechnung 4711\r\n> Gesamt 1.190,00 EUR\r\n"
-    ),
-    (
-        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n"
-        b"<style>a{}</style><p>Your <b>quote</b> <a href=x>View quote</a> &amp;</p>\r\n--b\r\n"
-        b'Content-Type: application/xml; name="a.xml"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
-        b"PEludm9pY2U+PElEPjc8L0lEPjwvSW52b2ljZT4=\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
-        b"Subject: in\r\n\r\nThis\r\n--b--\r\n"
-    ),
-    "Subject: 請求書 ใบแจ้งหนี้ فاتورة\r\n\r\n請求書 1 2.50 2.50\r\nใบแจ้งหนี้ 12\r\n".encode(),
-]
+LETTER = """From: Anna <anna@example.org>
+Subject: =?utf-8?q?Rechnung_4711?=
+In-Reply-To: <a@b>
+Content-Type: text/plain; charset=utf-8
+
+Rechnung 4711
+> Gesamt 1.190,00 EUR
+"""
+PARTS = """Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: text/html
+
+<style>a{}</style><p>Your <b>quote</b> <a href=x>View quote</a> &amp;</p>
+--b
+Content-Type: application/xml; name="a.xml"
+Content-Transfer-Encoding: base64
+
+PEludm9pY2U+PElEPjc8L0lEPjwvSW52b2ljZT4=
+--b
+Content-Type: message/rfc822
+
+Subject: in
+
+This
+--b--
+"""
+SCRIPTS = """Subject: 請求書 ใบแจ้งหนี้ فاتورة
+
+請求書 1 2.50 2.50
+ใบแจ้งหนี้ 12
+"""
+SEEDS = [text.replace("\n", "\r\n").encode() for text in (LETTER, PARTS, SCRIPTS)]
 PIECES = [
     b"\r\n--b",
     b"<a ",
