@@ -10,9 +10,11 @@ from pathlib import Path
 
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.listener.options import ListenerOptions
+from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
+from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
-from relay.policy.rules import Rule
+from relay.policy.rules import KindRule, Rule
 from relay.web.options import HttpOptions
 
 ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
@@ -29,6 +31,16 @@ class ChannelSettings:
     max_recipients: int  # of one transaction
     max_message_bytes: int | None  # larger ones take another channel, None for any
     provider: str | None  # whose knowledge applies, None to tell it from the host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What the owner says of what mail is; the relay tells the rest."""
+
+    trusted: frozenset[str]  # listeners and applications whose X-Relay-Kind counts
+    application_kinds: Mapping[str, Kind]  # by login
+    rules: tuple[KindRule, ...]  # in order, before all else
+    phrases: tuple[Phrase, ...]  # besides those of the lexicon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +102,7 @@ class Settings:
     listeners: tuple[ListenerOptions, ...]
     http: HttpOptions | None  # None: switched off
     channels: Mapping[str, ChannelSettings]  # in the order of the file, at least one
+    classification: Classification
     routing: Routing
     retry: Schedule
     reports: Reports

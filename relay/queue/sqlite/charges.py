@@ -151,14 +151,7 @@ def load_ledger(
     after, now_ms = to_ms(now - max(map(reach, limits))), to_ms_up(now)
     distinct = any(limit.unit is Unit.DISTINCT_RECIPIENTS for limit in limits)
     flights = list(_under_way(db, channel, wants_addresses=distinct))
-    for row in db.execute(
-        "SELECT at, messages, recipients, size_bytes FROM charge WHERE channel = ? AND at > ?",
-        (channel, now_ms),
-    ).fetchall():
-        at, messages, recipients, size_bytes = _without(row, flights)
-        if recipients:
-            db.execute(_TAKE, (messages, recipients, size_bytes, channel, at))
-            db.execute(_ADD, (channel, now_ms, messages, recipients, size_bytes))
+    _date_now(db, channel, flights, now_ms)
     rows = db.execute(
         "SELECT at, messages, recipients, size_bytes FROM charge "
         "WHERE channel = ? AND at > ? AND at <= ? ORDER BY at",
@@ -172,6 +165,29 @@ def load_ledger(
     if distinct:
         charges += _contacts(db, channel, after, now_ms)
     return Ledger(limits, charges, now, flights)
+
+
+def clamp(db: sqlite3.Connection, now: datetime) -> None:
+    """Date nothing after `now`, but what is being sent."""
+    now_ms = to_ms_up(now)
+    for (channel,) in db.execute(
+        "SELECT DISTINCT channel FROM charge WHERE at > ?", (now_ms,)
+    ).fetchall():
+        _date_now(db, channel, list(_under_way(db, channel, wants_addresses=False)), now_ms)
+
+
+def _date_now(db: sqlite3.Connection, channel: str, flights: Sequence[Flight], now_ms: int) -> None:
+    for row in db.execute(
+        "SELECT at, messages, recipients, size_bytes FROM charge WHERE channel = ? AND at > ?",
+        (channel, now_ms),
+    ).fetchall():
+        at, messages, recipients, size_bytes = _without(row, flights)
+        if recipients:
+            db.execute(_TAKE, (messages, recipients, size_bytes, channel, at))
+            db.execute(_ADD, (channel, now_ms, messages, recipients, size_bytes))
+    db.execute(
+        "DELETE FROM charge WHERE channel = ? AND at > ? AND recipients = 0", (channel, now_ms)
+    )
 
 
 def _under_way(db: sqlite3.Connection, channel: str, *, wants_addresses: bool) -> Iterator[Flight]:

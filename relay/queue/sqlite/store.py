@@ -1,4 +1,4 @@
-"""The embedded queue: which thread runs the SQL of `verbs`, `owner`, `upkeep` and `views`."""
+"""The embedded queue: who runs the SQL of `verbs`, `owner`, `upkeep` and `views`, and where."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SqliteStore:
         self._recent_bytes = 0
         self._recent_lock = threading.Lock()  # put remembers in the loop, claim recalls in a thread
         self._limits: dict[str, tuple[Limit, ...]] = {}
-        self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
+        self._ledgers: dict[str, Ledger] = {}  # touched within transactions only
         self._turns: claims.Turns = {}  # the same
         self._steady = steady
         self._clocks: tuple[datetime, timedelta] | None = None  # as they were at the last claim
@@ -72,17 +72,27 @@ class SqliteStore:
 
     async def open(self, now: datetime, retry_at: datetime) -> Opened:
         """Lock the folder, open the database, take over what the last run left."""
-        await asyncio.to_thread(self._lock_folder)
-        await self._writer.start()
+        try:
+            await asyncio.to_thread(self._lock_folder)
+            await self._writer.start()
+            return await self._take_over(now, retry_at)
+        except BaseException:
+            await self.close()
+            raise
 
+    async def _take_over(self, now: datetime, retry_at: datetime) -> Opened:
         def recover(db: sqlite3.Connection) -> Opened:
             health = {
                 channel: decode_health(state)
                 for channel, state in db.execute("SELECT channel, state FROM health")
             }
-            return Opened(recovered=upkeep.recover(db, now, retry_at), health=health)
+            return Opened(
+                recovered=upkeep.recover(db, now, retry_at),
+                latest_at=upkeep.latest_at(db),
+                health=health,
+            )
 
-        opened = await self._writer.run(recover)
+        opened = await self._writer.run_long(recover)
         await self._writer.run(lambda db: db.execute("PRAGMA optimize").fetchall())
         await self._remove_orphans()
         return opened
@@ -96,6 +106,7 @@ class SqliteStore:
         await asyncio.to_thread(self._syncers.shutdown)
         if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
 
     def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
         """Forget the windows; they are filled again from what was charged."""
@@ -124,13 +135,12 @@ class SqliteStore:
 
         if isinstance(content, bytes):
             self._remember(message.id, content)
-        written = self._writer.run(op, lambda db: verbs.unput(db, message.id))
-        self._tell((entry,))
         try:
-            await written
+            await self._writer.run_at_once(op, lambda db: verbs.unput(db, message.id))
         except BaseException:
             self._recall(message.id)
             raise
+        self._tell((entry,))
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
@@ -167,7 +177,7 @@ class SqliteStore:
                 charges.settle(db, ledger, lease, attempt.ended_at, settlement)
             verbs.settle(db, lease, attempt, settlement, health, tuple(reports))
 
-        written = self._writer.run(op)
+        written = self._writer.run_soon(op)
         for disposition in settlement.dispositions:
             if isinstance(disposition, Later):
                 self._mail_for(disposition.channel)
@@ -188,23 +198,23 @@ class SqliteStore:
 
     async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
         """Plan what waits anew."""
-        return await self._writer.run(lambda db: owner.plan_again(db, fingerprint, plan, now))
+        return await self._writer.run_long(lambda db: owner.plan_again(db, fingerprint, plan, now))
 
     async def retry(self, selection: Selection, now: datetime) -> int:
         """Make due now."""
-        return await self._writer.run(lambda db: owner.retry(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.retry(db, selection, now))
 
     async def hold(self, selection: Selection, why: str) -> int:
         """Hold."""
-        return await self._writer.run(lambda db: owner.hold(db, selection, why))
+        return await self._writer.run_long(lambda db: owner.hold(db, selection, why))
 
     async def release(self, selection: Selection, now: datetime) -> int:
         """Let go."""
-        return await self._writer.run(lambda db: owner.release(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.release(db, selection, now))
 
     async def drop(self, selection: Selection, now: datetime) -> int:
         """Throw away."""
-        return await self._writer.run(lambda db: owner.drop(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.drop(db, selection, now))
 
     async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
         """Return what is too old."""
@@ -237,15 +247,21 @@ class SqliteStore:
 
     async def take_back(self, in_flight: frozenset[int], now: datetime) -> int:
         """Take back leases that ran out."""
-        return await self._writer.run(lambda db: upkeep.take_back(db, in_flight, now))
+        return await self._writer.run_long(lambda db: upkeep.take_back(db, in_flight, now))
 
-    async def clamp(self, latest: datetime) -> int:
-        """Make nothing due after `latest`."""
-        return await self._writer.run(lambda db: upkeep.clamp(db, latest))
+    async def clamp(self, now: datetime, latest: datetime) -> int:
+        """Make nothing due after `latest`; the windows are filled again from what was charged."""
+        step = self._step(now)
+
+        def op(db: sqlite3.Connection) -> int:
+            self._shift(db, step)
+            return upkeep.clamp(db, now, latest)
+
+        return await self._writer.run(op)
 
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget what is old, and then its files."""
-        purged, files = await self._writer.run(lambda db: upkeep.purge(db, retention, now))
+        purged, files = await self._writer.run_long(lambda db: upkeep.purge(db, retention, now))
         for path in files:
             self._spool.remove(path)
         return purged
@@ -313,7 +329,8 @@ class SqliteStore:
         return step if abs(step) > _TREMBLING else timedelta()
 
     def _shift(self, db: sqlite3.Connection, by: timedelta) -> None:
-        charges.shift(db, by)
+        if by:
+            charges.shift(db, by)
         self._forget_ledgers()
 
     def _forget_ledgers(self) -> None:
@@ -379,7 +396,7 @@ class SqliteStore:
             rows = db.execute("SELECT spooled FROM message WHERE spooled IS NOT NULL")
             return {Path(path).stem for (path,) in rows}
 
-        known = await self._writer.run(spooled)
+        known = await self._writer.run_long(spooled)
         for queue_id in self._spool.queue_ids() - known:
             self._spool.remove(str(self._spool.folder / f"{queue_id}.eml"))
 
