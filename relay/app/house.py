@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay import __version__
 from relay.app.graph import Foundation, Graph
 from relay.observe import events
 from relay.observe.snapshot import ChannelView, Snapshot
+from relay.policy.accounting import WAITING
 from relay.policy.health import Health, Open, Stopped
 from relay.queue.rows import MessageRow, RecipientRow
 from relay.queue.store import Selection, StoreError
@@ -91,11 +92,14 @@ class House:
 
     async def queue(self, selection: Selection, limit: int) -> Sequence[RecipientRow]:
         """Return recipients, the newest message first."""
-        return await self.base.store.recipients(selection, limit)
+        return await self._with_turns(await self.base.store.recipients(selection, limit))
 
     async def message(self, queue_id: str) -> MessageRow | None:
         """Return one message with its history."""
-        return await self.base.store.message(queue_id)
+        message = await self.base.store.message(queue_id)
+        if message is None:
+            return None
+        return replace(message, recipients=tuple(await self._with_turns(message.recipients)))
 
     async def retry(self, selection: Selection) -> int:
         """Make due now."""
@@ -128,6 +132,12 @@ class House:
     async def reload(self) -> str:
         """Read the settings anew."""
         return await self.again()
+
+    async def _with_turns(self, rows: Sequence[RecipientRow]) -> Sequence[RecipientRow]:
+        """Say of what waits for a limit when it goes."""
+        waiting = [row.id for row in rows if row.state in WAITING]
+        turns = await self.base.store.turns(waiting, self.base.clock())
+        return [replace(row, turn=turns[row.id]) if row.id in turns else row for row in rows]
 
     async def _set_health(self, channel: str, health: Health) -> None:
         if channel not in self.graph.channels:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from relay.cli.daemon import Json
 from relay.cli.terminal import Styled, Words, say
-from relay.cli.words import due, moment, parse_time, percent, size, when
+from relay.cli.words import clock, count, due, moment, parse_time, percent, size, when
 from relay.policy.accounting import FINAL, WAITING, State
 
 
@@ -103,8 +103,20 @@ def _waits(recipient: Json, closed: Mapping[str, str], now: datetime) -> Iterato
         yield "due", due(parse_time(recipient["due_at"]), now)
     if recipient["why"]:
         yield "last", recipient["why"]
-    if closed.get(channel):
+    if turn := recipient["turn"]:
+        yield "waits", _turn(turn, channel, now)
+    elif closed.get(channel):
         yield "waits", f"{channel} is {closed[channel]}"
+
+
+def _turn(turn: Json, channel: str, now: datetime) -> str:
+    """Return which limit it waits for, how that stands, and when it goes."""
+    usage = turn["usage"]
+    words = f"for a limit of {channel}, {usage['limit']['name']}: {usage['used']} used"
+    if usage["room_at"]:
+        words = f"{words}, first room {clock(parse_time(usage['room_at']), now)}"
+    before = f", {count(turn['ahead'], 'recipient')} before it" if turn["ahead"] else ""
+    return f"{words}, its turn about {clock(parse_time(turn['at']), now)}{before}"
 
 
 def _show_attempt(index: int, attempt: Json) -> None:

@@ -98,7 +98,9 @@ def _stack(rows: Iterable[tuple[Words, ...]]) -> None:
 
 def _row(row: Json) -> tuple[Words, ...]:
     now = utc_now()
-    if row["due_at"]:
+    if row["turn"]:
+        time = due(parse_time(row["turn"]["at"]), now)
+    elif row["due_at"]:
         time = due(parse_time(row["due_at"]), now)
     elif row["finished_at"]:
         time = when(parse_time(row["finished_at"]), now)

@@ -49,6 +49,12 @@ def moment(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def clock(at: datetime, now: datetime) -> str:
+    """Return a point in time as the clock shows it, with the date unless it is today's."""
+    local = at.astimezone()
+    return local.strftime("%H:%M" if local.date() == now.astimezone().date() else "%Y-%m-%d %H:%M")
+
+
 def size(number: int) -> str:
     """Return a number of bytes, rounded."""
     for factor, unit in _SIZES:

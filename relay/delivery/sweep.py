@@ -18,7 +18,7 @@ from relay.observe.journal import Journal
 from relay.policy.accounting import State
 from relay.policy.health import Paused, Stopped
 from relay.policy.retry import Schedule
-from relay.queue.rows import Waiting
+from relay.queue.rows import Turn, Waiting
 from relay.queue.store import Retention, Store, StoreError
 
 _EVERY = timedelta(seconds=20)
@@ -121,8 +121,13 @@ class Sweep:
                 header=header_of(head),
             )
             until = items[0].received_at + self.schedule.give_up_after
+            turns = await self.store.turns([item.id for item in items], now)
             reports = self.reporter.write(
-                Action.DELAYED, about, [self._delay(item, now) for item in items], until, now
+                Action.DELAYED,
+                about,
+                [self._delay(item, turns.get(item.id), now) for item in items],
+                until,
+                now,
             )
             await self.store.notice([item.id for item in items], reports)
             notices += len(reports)
@@ -130,7 +135,7 @@ class Sweep:
                 self._tell(report.message.queue_id, about.queue_id, items)
         return notices
 
-    def _delay(self, item: Waiting, now: datetime) -> Failure:
+    def _delay(self, item: Waiting, turn: Turn | None, now: datetime) -> Failure:
         """Return why a recipient waits, in the words of the last reply or of its channel."""
         cause = ""
         match self.board.health(item.channel):
@@ -139,9 +144,11 @@ class Sweep:
             case Stopped():
                 cause = "The channel that it goes by was stopped by hand."
             case _:
-                throttle = self.board.throttled(item.channel, now)
-                if throttle is not None:
-                    cause = f"It waits for the sending limit of {throttle.limit.name}."
+                if turn is not None:
+                    cause = (
+                        f"It waits for the sending limit of {turn.usage.limit.name}. "
+                        f"Its turn is about {turn.at:%Y-%m-%d %H:%M} UTC."
+                    )
         return Failure(
             forward_path=item.forward_path,
             reply=_last_reply(item.why),

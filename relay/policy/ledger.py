@@ -134,17 +134,25 @@ class Ledger:
             rows.append(Usage(count.limit, count.used(), room_at))
         return tuple(rows)
 
-    def turn(self, ahead: Charge, now: datetime, *, is_essential: bool) -> Wait | None:
-        """Return when the one after `ahead` goes, and which limit decides it; None for now."""
+    def turn(self, ahead: Charge, essential: Charge | None, now: datetime) -> Wait | None:
+        """Return when the one after `ahead` goes, and which limit decides it; None for now.
+
+        `essential` is the part of `ahead` that may use the reserve, None if all of it may, and the
+        one after it too.
+        """
         now_ms = self._advance(now)
-        turns = [
-            (count.when(now_ms, amount + 1, usable), count.limit)
-            for count in self._counts
-            for amount in (ahead.of(count.limit.unit),)
-            for usable in (count.limit.usable(is_essential=is_essential),)
-        ]
-        at_ms, limit = max(turns, key=lambda turn: turn[0], default=(now_ms, None))
-        return None if limit is None or at_ms <= now_ms else Wait(from_ms(at_ms), limit)
+        at_ms, decides = now_ms, None
+        for count in self._counts:
+            limit = count.limit
+            amount = ahead.of(limit.unit)
+            if essential is not None:
+                left = max(0, min(limit.reserve, limit.maximum - count.used()))
+                amount -= min(essential.of(limit.unit), left)
+            usable = limit.usable(is_essential=essential is None)
+            goes_ms = count.when(now_ms, amount + 1, usable)
+            if goes_ms > at_ms:
+                at_ms, decides = goes_ms, limit
+        return None if decides is None else Wait(from_ms(at_ms), decides)
 
     def _advance(self, now: datetime) -> int:
         """Forget what has left the windows; `now` never runs back."""

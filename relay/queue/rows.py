@@ -8,7 +8,7 @@ from datetime import datetime
 from relay.mail.message import Content, Envelope, Origin
 from relay.policy.accounting import State
 from relay.policy.kinds import ESSENTIAL, Kind, Reason
-from relay.policy.limits import Charge, Limit
+from relay.policy.limits import Charge, Limit, Usage
 from relay.policy.plan import Plan
 
 
@@ -94,6 +94,15 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """When a recipient that waits for a limit goes, if nothing more important comes."""
+
+    usage: Usage  # of the limit that decides, with the first room for its kind
+    ahead: int  # recipients that go before it
+    at: datetime  # about
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientRow:
     """A recipient as people see it."""
 
@@ -112,6 +121,7 @@ class RecipientRow:
     size_bytes: int
     received_at: datetime
     finished_at: datetime | None
+    turn: Turn | None = None  # where a limit lets it wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

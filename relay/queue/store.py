@@ -15,7 +15,7 @@ from relay.policy.kinds import Kind, Verdict
 from relay.policy.limits import Limit, Usage
 from relay.policy.plan import Plan
 from relay.policy.settlement import Settlement
-from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
+from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Turn, Waiting
 
 
 class StoreError(Exception):
@@ -194,6 +194,9 @@ class Store(Protocol):
 
     async def accounting(self) -> Accounting:
         """Count every recipient and compare it with what was accepted."""
+
+    async def turns(self, recipient_ids: Sequence[int], now: datetime) -> dict[int, Turn]:
+        """Return, by id, when those go that wait for a limit of their channel."""
 
     async def usage(self, now: datetime) -> dict[str, tuple[Usage, ...]]:
         """Return how each channel's limits stand."""

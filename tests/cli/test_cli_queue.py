@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from commanding import Terminal
 from conftest import Serve
@@ -9,6 +12,8 @@ from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse
 
 from relay.policy.accounting import State
 from relay.policy.kinds import Kind
+from relay.policy.limits import Limit, Unit, Usage
+from relay.queue.rows import Turn
 from relay.queue.store import Selection
 
 
@@ -53,6 +58,24 @@ def test_a_message_is_shown_with_why(relay: Terminal, serve: Serve) -> None:
     assert "last      451 4.7.1 later\n" in out
     assert "waits     direct is paused (The password is wrong.), tried again now\n" in out
     assert relay("queue", "show", FIRST, "--json").json["subject"] == HOSTILE
+
+
+def test_what_waits_for_a_limit_says_when_it_goes(relay: Terminal, serve: Serve) -> None:
+    house = SmallHouse()
+    now = datetime.now(UTC)
+    turn = Turn(
+        usage=Usage(Limit(Unit.RECIPIENTS, 500, timedelta(days=1)), 500, now + timedelta(hours=2)),
+        ahead=37,
+        at=now + timedelta(hours=3, seconds=30),
+    )
+    house.rows[0] = replace(house.rows[0], turn=turn)
+    serve(house)
+    out = relay("queue", "show", FIRST).out
+    assert "waits     for a limit of direct, 500 recipients per 24h: 500 used, first room " in out
+    assert ", 37 recipients before it\n" in out
+    assert "in 3 hours" in relay("queue", "list").out
+    (row, _) = relay("queue", "list", "--json").json
+    assert row["turn"]["ahead"] == 37
 
 
 def test_an_unknown_message_is_said_to_be(relay: Terminal, serve: Serve) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.cli.words import count, due, percent, size, span, when
+from relay.cli.words import clock, count, due, percent, size, span, when
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,6 +38,13 @@ def test_a_span_is_said_in_its_largest_units(seconds: float, expected: str) -> N
 )
 def test_a_moment_is_said_from_now(minutes: int, expected: str) -> None:
     assert when(NOON + timedelta(minutes=minutes), NOON) == expected
+
+
+def test_a_clock_shows_the_date_of_another_day() -> None:
+    assert clock(NOON, NOON) == NOON.astimezone().strftime("%H:%M")
+    assert clock(NOON + timedelta(days=2), NOON) == (
+        NOON + timedelta(days=2)
+    ).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def test_what_is_late_comes_now() -> None:

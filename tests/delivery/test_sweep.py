@@ -48,6 +48,26 @@ def test_senders_hear_once_of_what_waits_for_long(tmp_path):
     asyncio.run(story())
 
 
+def test_a_sender_hears_when_the_turn_of_his_mail_is(tmp_path):
+    async def story():
+        async with Upstream() as direct:
+            limited = settings(direct.port, direct.port).replace(
+                "none}}", "none}, limits: [{messages: 1, per: 24h}]}", 1
+            )
+            async with box(tmp_path, limited) as house:
+                for reader in ("first@example.net", "second@example.net"):
+                    await house.hand_in(NEWSLETTER, reader, sender="news@example.com")
+                await house.until(lambda states: states == {"sent": 1, "queued": 1})
+                await house.turn(4 * HOUR + MINUTE)
+                await house.graph.sweep.once()
+                await direct.wait_for(2)
+            words, *_ = message_from_bytes(direct.messages[-1].content).get_payload()
+            text = " ".join(words.get_payload(decode=True).decode().split())
+            assert "It waits for the sending limit of 1 message per 24h. Its turn is about" in text
+
+    asyncio.run(story())
+
+
 def test_what_grows_too_old_on_a_channel_that_does_not_work_is_held_and_not_failed(tmp_path):
     async def story():
         async with box(tmp_path, settings(await closed_port(), await closed_port())) as house:

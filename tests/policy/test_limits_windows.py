@@ -225,7 +225,7 @@ def test_what_is_never_settled_is_dated_at_the_end_of_its_lease():
 )
 def test_a_turn_is_known_from_what_is_ahead(ahead, expected):
     book = Ledger([Limit(Unit.MESSAGES, 4, HOUR)], [Charge(NOON - 30 * MINUTE, 2, 2)], NOON)
-    turn = book.turn(Charge(NOON, ahead, ahead), NOON, is_essential=True)
+    turn = book.turn(Charge(NOON, ahead, ahead), None, NOON)
     assert (None if turn is None else turn.until) == expected
 
 

@@ -270,6 +270,45 @@ def test_applications_take_turns_and_a_newsletter_lets_others_between(tmp_path):
     run(story)
 
 
+def test_what_waits_for_a_limit_knows_its_turn(tmp_path):
+    limit = Limit(Unit.RECIPIENTS, 10, DAY, reserve=1)
+
+    async def story():
+        async with opened(tmp_path, direct=(limit,)) as store:
+            many = [f"r{n}@x.example" for n in range(25)]
+            await store.put(entry(*many, kind=Kind.DIRECT, plan=DIRECT, application="shop"))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, *[sent()] * 9)
+            await store.put(entry(kind=Kind.DIRECT, plan=DIRECT, application="shop"))
+            await store.put(entry(kind=Kind.INVOICE, plan=DIRECT, application="shop"))
+            await store.put(entry(kind=Kind.INVOICE, plan=DIRECT, application="shop"))
+            now = NOON + MINUTE
+            waiting = await store.waiting("direct", only_alternatives=False, limit=100)
+            turns = await store.turns([item.id for item in waiting], now)
+            invoices = [turns.get(it.id) for it in waiting if it.kind is Kind.INVOICE]
+            assert [turn and (turn.ahead, turn.at) for turn in invoices] == [
+                None, (1, NOON + SECOND + DAY)
+            ]  # fmt: skip
+            letters = [turns[it.id] for it in waiting if it.kind is Kind.DIRECT]
+            assert {turn.usage.used for turn in letters} == {9}
+            newest = max(waiting, key=lambda it: it.id if it.kind is Kind.DIRECT else 0)
+            assert turns[newest.id].ahead == 3
+            last = max(letters, key=lambda turn: turn.ahead)
+            assert (last.ahead, last.at) == (2 + 1 + 15, NOON + SECOND + 2 * DAY)
+
+    run(story)
+
+
+def test_nothing_waits_for_a_channel_without_limits(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            (item,) = await store.waiting("direct", only_alternatives=False, limit=1)
+            assert await store.turns([item.id], NOON) == {}
+
+    run(story)
+
+
 def test_distinct_recipients_are_remembered_over_a_restart(tmp_path):
     limits = (Limit(Unit.DISTINCT_RECIPIENTS, 2, DAY),)
 

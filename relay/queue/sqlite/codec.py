@@ -14,7 +14,7 @@ from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.limits import from_ms, to_ms
 from relay.policy.plan import Plan
 
-_MANY = 20  # recipients
+_MANY, _TO_MANY = 20, " to many"  # recipients
 
 
 def rank_of(kind: Kind, essential: bool) -> int:
@@ -31,7 +31,12 @@ def flow_of(origin: Origin, recipients: int) -> str:
     stand in front of its answer to a customer.
     """
     flow = origin.application or origin.listener
-    return f"{flow} to many" if recipients > _MANY else flow
+    return f"{flow}{_TO_MANY}" if recipients > _MANY else flow
+
+
+def goes_to_many(flow: str) -> bool:
+    """Return whether it is a line of messages with many recipients."""
+    return flow.endswith(_TO_MANY)
 
 
 def encode_reasons(verdict: Verdict) -> str:

@@ -20,9 +20,9 @@ from relay.policy.health import Health
 from relay.policy.ledger import Ledger
 from relay.policy.limits import Limit, Usage
 from relay.policy.settlement import Later, Settlement
-from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
+from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Turn, Waiting
 from relay.queue.spool import Spool
-from relay.queue.sqlite import charges, claims, owner, upkeep, verbs, views
+from relay.queue.sqlite import charges, claims, owner, turns, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
@@ -298,6 +298,22 @@ class SqliteStore:
     async def possible_duplicates(self) -> int:
         """Return how many recipients may have got a message twice."""
         return await self._read(views.possible_duplicates)
+
+    async def turns(self, recipient_ids: Sequence[int], now: datetime) -> dict[int, Turn]:
+        """Return when those go that wait for a limit."""
+        limited = [channel for channel, limits in self._limits.items() if limits]
+        if not recipient_ids or not limited:
+            return {}
+        places = await self._read(lambda db: turns.places(db, recipient_ids, limited))
+
+        def op(db: sqlite3.Connection) -> dict[int, Turn]:
+            found = {
+                place.recipient_id: turns.turn(self._ledger(db, place.channel, now), place, now)
+                for place in places
+            }
+            return {number: turn for number, turn in found.items() if turn is not None}
+
+        return await self._writer.run(op)
 
     async def usage(self, now: datetime) -> dict[str, tuple[Usage, ...]]:
         """Return how the limits stand."""
