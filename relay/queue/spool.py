@@ -52,13 +52,12 @@ class Spool:
         return SpoolWriter(self.folder / f"{queue_id}.eml")
 
     def sync(self, spooled: Spooled) -> None:
-        """Make a file and its name durable; blocks, so call it in a thread. Raises OSError."""
-        for path, flags in ((spooled.path, os.O_RDONLY), (str(self.folder), os.O_RDONLY)):
-            fd = os.open(path, flags | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        """Make what a file holds durable; blocks, so call it in a thread. Raises OSError."""
+        _sync(spooled.path)
+
+    def sync_names(self) -> None:
+        """Make the names of all files durable; blocks, so call it in a thread. Raises OSError."""
+        _sync(str(self.folder))
 
     def remove(self, path: str) -> None:
         """Delete a file whose message is done or was never accepted."""
@@ -67,3 +66,11 @@ class Spool:
     def queue_ids(self) -> set[str]:
         """Return the ids of all files, to find those left over."""
         return {path.stem for path in self.folder.glob("*.eml")}
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

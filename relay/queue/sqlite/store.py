@@ -50,7 +50,7 @@ class SqliteStore:
         self._folder = folder
         self._spool = spool
         self._path = folder / "queue.sqlite"
-        self._writer = Writer(self._path, self._forget_ledgers)
+        self._writer = Writer(self._path, self._forget_ledgers, spool.sync_names)
         self._readers = ThreadPoolExecutor(1, "queue-reader")
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
         self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
@@ -114,12 +114,7 @@ class SqliteStore:
         message = entry.message
         content = message.content
         if isinstance(content, Spooled):
-            try:
-                await asyncio.get_running_loop().run_in_executor(
-                    self._syncers, self._spool.sync, content
-                )
-            except OSError as error:
-                raise StoreError(f"the content cannot be written: {error}") from error
+            await self._sync(content)
 
         def op(db: sqlite3.Connection) -> None:
             self._check_free()
@@ -128,7 +123,11 @@ class SqliteStore:
         if isinstance(content, bytes):
             self._remember(message.id, content)
         try:
-            await self._writer.run_at_once(op, lambda db: verbs.unput(db, message.id))
+            await self._writer.run_at_once(
+                op,
+                lambda db: verbs.unput(db, message.id),
+                has_file=isinstance(content, Spooled),
+            )
         except BaseException:
             self._recall(message.id)
             raise
@@ -292,6 +291,15 @@ class SqliteStore:
                 channel: self._ledger(db, channel, now).usage(now) for channel in self._limits
             }
         )
+
+    async def _sync(self, content: Spooled) -> None:
+        """Sync a file beside others, which is faster than one after the other."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._syncers, self._spool.sync, content
+            )
+        except OSError as error:
+            raise StoreError(f"the content cannot be written: {error}") from error
 
     def _tell(self, entries: Sequence[Entry]) -> None:
         for channel in {channel for entry in entries for channel in entry.channels}:
