@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from relay.mail.message import Spooled
+
+_MIN_FREE_BYTES = 16 * 1024 * 1024  # the largest log of the database, and the same copied into it
+
+
+def check_free(folder: Path) -> None:
+    """Raise OSError while the disk is so full that what is here could not be settled."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 class SpoolWriter:
@@ -19,7 +29,8 @@ class SpoolWriter:
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append `data`; raises OSError when the disk is full or broken."""
+        """Append `data`; raises OSError when the disk is as good as full, or broken."""
+        check_free(self._path.parent)
         view = memoryview(data)
         while view:
             written = os.write(self._fd, view)

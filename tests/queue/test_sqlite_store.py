@@ -544,7 +544,7 @@ def test_a_full_disk_is_said_and_gets_well_by_itself(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True
     )
     if mount.returncode:
         pytest.skip("this machine does not allow mounting")

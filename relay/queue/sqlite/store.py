@@ -20,7 +20,7 @@ from relay.policy.health import Health
 from relay.policy.limits import Ledger, Limit, Usage
 from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
-from relay.queue.spool import Spool
+from relay.queue.spool import Spool, check_free
 from relay.queue.sqlite import owner, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
 from relay.queue.sqlite.writer import Writer
@@ -39,7 +39,6 @@ from relay.queue.store import (
 T = TypeVar("T")
 
 _RECENT_BYTES = 16 * 1024 * 1024  # content kept in memory from put to claim
-_MIN_FREE_BYTES = 2 * 1024 * 1024  # of the disk, kept for settling what is already here
 _SYNC_THREADS = 4
 
 
@@ -330,10 +329,10 @@ class SqliteStore:
         return content
 
     def _check_free(self) -> None:
-        """Raise StoreError while the disk is so full that what is here could not be settled."""
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
-            raise StoreError(f"the disk of {self._folder} is full")
+        try:
+            check_free(self._folder)
+        except OSError as error:
+            raise StoreError(f"the disk of {self._folder} is full: {error.strerror}") from error
 
     async def _read(self, op: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:
