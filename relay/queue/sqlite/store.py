@@ -16,7 +16,9 @@ from typing import TypeVar
 from relay.mail.attempt import Attempt
 from relay.mail.message import Spooled
 from relay.policy.accounting import Accounting, State
+from relay.policy.corrections import Past
 from relay.policy.health import Health
+from relay.policy.kinds import Kind
 from relay.policy.limits import Ledger, Limit, Usage
 from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
@@ -25,6 +27,7 @@ from relay.queue.sqlite import owner, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
+    Corrected,
     Entry,
     Opened,
     Planner,
@@ -200,6 +203,16 @@ class SqliteStore:
     async def drop(self, selection: Selection, now: datetime) -> int:
         """Throw away."""
         return await self._writer.run_long(lambda db: owner.drop(db, selection, now))
+
+    async def correct(
+        self, queue_ids: Sequence[str], kind: Kind, plan: Planner, now: datetime
+    ) -> Corrected:
+        """Set kinds by hand."""
+        return await self._writer.run(lambda db: owner.correct(db, queue_ids, kind, plan, now))
+
+    async def past(self, limit: int) -> list[Past]:
+        """Return the newest messages."""
+        return await self._read(lambda db: views.past(db, limit))
 
     async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
         """Return what is too old."""
