@@ -12,13 +12,20 @@ from relay.policy.health import Health
 from relay.policy.limits import to_ms
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 from relay.queue.rows import Lease
-from relay.queue.sqlite.codec import encode_health, encode_reasons, flow_of, rank_of
+from relay.queue.sqlite.codec import (
+    encode_facts,
+    encode_health,
+    encode_reasons,
+    flow_of,
+    rank_of,
+)
 from relay.queue.store import Entry
 
 _PUT_MESSAGE = """
 INSERT OR IGNORE INTO message (id, received_at, reverse_path, body_8bit, smtputf8, listener,
-    application, client, helo, tls, size_bytes, spooled, subject, kind, certainty, unsure, reasons)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    application, client, helo, tls, size_bytes, spooled, subject, kind, certainty, unsure, reasons,
+    facts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _PUT_RECIPIENT = """
 INSERT INTO recipient (message_id, forward_path, state, channel, plan, rule, rank, flow,
@@ -55,7 +62,7 @@ def put(db: sqlite3.Connection, entry: Entry) -> None:
             message.id, received_at, envelope.reverse_path, envelope.body_8bit, envelope.smtputf8,
             origin.listener, origin.application, origin.client, origin.helo, origin.tls,
             message.size_bytes, spooled, entry.subject, verdict.kind, verdict.certainty,
-            verdict.unsure, encode_reasons(verdict),
+            verdict.unsure, encode_reasons(verdict), encode_facts(entry.facts),
         ),
     )  # fmt: skip
     if new.rowcount == 0:
