@@ -103,6 +103,24 @@ def _explain(channel: Json, now: datetime) -> None:
         say(f"  said   {health['reply']}")
         say(f"  to do  {health['fix']}")
         say(f"         `relay channel resume {name}` tries it at once")
+    for usage in channel["usage"]:
+        if usage["lesson"]:
+            _propose(name, usage, now)
+
+
+def _propose(name: str, usage: Json, now: datetime) -> None:
+    """Say what the provider allowed less than the settings, and what to do."""
+    lesson, limit = usage["lesson"], usage["limit"]
+    counted, maximum = lesson["counted"], limit["maximum"]
+    if counted >= maximum:
+        return
+    refused = f"{name} was refused more at {counted} of {limit['name']}"
+    say()
+    say(Styled(refused, "bold yellow"), f", {when(parse_time(lesson['at']), now)}")
+    if counted * 2 < maximum:
+        say("  to do  nothing, if other programs or devices send by the same mailbox")
+    else:
+        say(f"  to do  set this limit to {counted} in the settings, or leave it if that was once")
 
 
 def _show_queue(snapshot: Json, now: datetime) -> None:

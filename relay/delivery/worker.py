@@ -50,14 +50,47 @@ class Worker:
             self.judge(outcome) if isinstance(outcome, Refused) else None
             for outcome in attempt.outcomes
         )
-        health = self._health_after(attempt, judgements)
+        reset_at = await self._learn(lease, attempt, judgements)
+        health = self._health_after(attempt, judgements, reset_at)
         settlement = settle(attempt, _copies(lease), judgements, self._circumstances(lease))
         reports = self._reports(lease, attempt, settlement)
         await self._write(lease, attempt, settlement, health, reports)
         self._tell(lease, attempt, settlement, reports)
 
+    async def _learn(
+        self, lease: Lease, attempt: Attempt, judgements: tuple[Judgement | None, ...]
+    ) -> datetime | None:
+        """Note what an over-quota reply says of a limit; return when it is reset, if known."""
+        fault = channel_fault(attempt, judgements)
+        if fault is None or not fault[0].is_over_quota or self._says_nothing_new(attempt):
+            return None
+        try:
+            lesson = await self.store.learn(lease, fault[0].window, self.clock())
+        except StoreError as error:
+            self.journal.record(events.StoreTrouble(detail=str(error)))
+            return None
+        if lesson is None:
+            return None
+        self.journal.record(
+            events.LimitLearned(
+                channel=lease.channel,
+                limit=lesson.limit,
+                counted=lesson.counted,
+                until=lesson.until,
+            )
+        )
+        return lesson.until if lesson.is_reset else None
+
+    def _says_nothing_new(self, attempt: Attempt) -> bool:
+        """Return whether it began before the pause that the channel is in."""
+        health = self.board.health(self.channel.name)
+        return isinstance(health, Paused) and attempt.started_at < health.until
+
     def _health_after(
-        self, attempt: Attempt, judgements: tuple[Judgement | None, ...]
+        self,
+        attempt: Attempt,
+        judgements: tuple[Judgement | None, ...],
+        reset_at: datetime | None,
     ) -> Health | None:
         """Note what the attempt says of the channel; return its new state, None if it has none.
 
@@ -66,12 +99,12 @@ class Worker:
         """
         name = self.channel.name
         before = self.board.health(name)
-        if isinstance(before, Paused) and attempt.started_at < before.until:
+        if self._says_nothing_new(attempt):
             return None
         fault = channel_fault(attempt, judgements)
         if fault is not None:
             judgement, reply = fault
-            after = after_fault(before, judgement, str(reply), self.clock())
+            after = after_fault(before, judgement, str(reply), self.clock(), reset_at)
         elif isinstance(before, Paused):
             after = Open()
         else:

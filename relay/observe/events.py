@@ -121,6 +121,16 @@ class ChannelThrottled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitLearned:
+    """A provider said that a limit is used up, when so much of it had been counted."""
+
+    channel: str
+    limit: str
+    counted: int
+    until: datetime  # no more than that is sent before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """A delivery report (RFC 3464) was queued."""
 
@@ -186,6 +196,7 @@ Event = (
     | ChannelPaused
     | ChannelResumed
     | ChannelThrottled
+    | LimitLearned
     | Reported
     | OwnerActed
     | StoreTrouble

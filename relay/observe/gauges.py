@@ -93,16 +93,24 @@ def _limits(snapshot: Snapshot) -> Iterator[Metric]:
     labels = ("channel", "unit", "window")
     used = GaugeMetricFamily("relay_limit_used", "Sent within the window.", labels=labels)
     maximum = GaugeMetricFamily("relay_limit_maximum", "Allowed within the window.", labels=labels)
+    refused = GaugeMetricFamily(
+        "relay_limit_refused_at",
+        "Sent within the window when the provider last refused more.",
+        labels=labels,
+    )
     for channel in snapshot.channels:
         strictest = {
             (channel.name, usage.limit.unit.value, usage.limit.span): usage
             for usage in sorted(channel.usage, key=lambda usage: -usage.limit.maximum)
         }
         for key, usage in strictest.items():
+            if usage.lesson is not None:
+                refused.add_metric(key, usage.lesson.counted)
             used.add_metric(key, usage.used)
             maximum.add_metric(key, usage.limit.maximum)
     yield used
     yield maximum
+    yield refused
 
 
 def _states(snapshot: Snapshot) -> Metric:

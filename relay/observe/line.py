@@ -17,6 +17,7 @@ from relay.observe.events import (
     Crashed,
     Event,
     InspectionFailed,
+    LimitLearned,
     ListenerOpened,
     OwnerActed,
     Refused,
@@ -48,7 +49,7 @@ _HOSTILE = re.compile(
 )
 
 _OfMail = Accepted | Attempted | Refused | Reported | InspectionFailed | OwnerActed | Swept
-_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled
+_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled | LimitLearned
 _OfHouse = (
     Started | Stopped | ListenerOpened | SettingsLoaded | StoreTrouble | StoreRecovered | Crashed
 )
@@ -67,7 +68,7 @@ def describe(event: Event) -> Line:
             | Swept()
         ):
             return _of_mail(event)
-        case ChannelPaused() | ChannelResumed() | ChannelThrottled():
+        case ChannelPaused() | ChannelResumed() | ChannelThrottled() | LimitLearned():
             return _of_channel(event)
         case (
             Started()
@@ -162,6 +163,9 @@ def _of_channel(event: _OfChannel) -> Line:
         case ChannelThrottled(channel=channel, limit=limit, until=until):
             what = (("channel", channel), ("limit", limit), ("until", until))
             return _INFO, "channel_throttled", what
+        case LimitLearned(channel=channel, limit=limit, counted=counted, until=until):
+            learned = (("channel", channel), ("limit", limit), ("counted", counted))
+            return _WARNING, "limit_learned", (*learned, ("until", until))
         case _:
             assert_never(event)
 

@@ -49,12 +49,19 @@ class Stopped:
 Health = Open | Paused | Stopped
 
 
-def after_fault(health: Health, judgement: Judgement, reply: str, now: datetime) -> Health:
+def after_fault(
+    health: Health,
+    judgement: Judgement,
+    reply: str,
+    now: datetime,
+    reset_at: datetime | None = None,
+) -> Health:
     """Return the state after a failure that is the channel's fault.
 
     Waits grow with the failures in a row and are never shorter than the reply asks for. A quota
-    without a named time waits for what is advised or its window, at most an hour; a thing to be
-    mended by a person is probed rarely.
+    without a named time waits until the provider begins to count anew (`reset_at`), where that is
+    known, else for what is advised or its window, at most an hour; a thing to be mended by a person
+    is probed rarely.
     """
     if isinstance(health, Stopped):
         return health
@@ -63,7 +70,8 @@ def after_fault(health: Health, judgement: Judgement, reply: str, now: datetime)
     match judgement.retry:
         case Retry.WAIT_WINDOW | Retry.SPLIT:
             known = judgement.advice or judgement.window or _QUOTA_WAIT
-            wait = judgement.retry_after or min(known, _QUOTA_WAIT)
+            reset_in = None if reset_at is None else reset_at - now
+            wait = judgement.retry_after or reset_in or min(known, _QUOTA_WAIT)
         case Retry.FIX_FIRST | Retry.REFRESH_TOKEN | Retry.NONE:
             wait = _grow(_FIX_FIRST_WAITS, failures)
         case _:

@@ -62,6 +62,11 @@ class Judgement:
     fix: str  # what the owner can do, one plain sentence; "" for nothing
 
     @property
+    def is_over_quota(self) -> bool:
+        """Return whether an allowance is used up, so that the provider refuses for a while."""
+        return self.category is Category.OVER_QUOTA and self.retry is Retry.WAIT_WINDOW
+
+    @property
     def is_channel_fault(self) -> bool:
         """Return whether the channel is at fault, so that the message must not suffer."""
         return self.pause is Scope.ACCOUNT

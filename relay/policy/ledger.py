@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from relay.policy.limits import (
     Charge,
+    Lesson,
     Limit,
     Pass,
     Unit,
@@ -27,6 +28,7 @@ from relay.policy.windows import Count, make_count
 HISTORY = timedelta(days=32)
 """How long charges are kept at least: limits that are added later count what was sent before."""
 
+_MILLISECOND = timedelta(milliseconds=1)
 _STEP = timedelta(seconds=2)  # back: the clock was set, and it is more than its usual trembling
 
 
@@ -41,7 +43,7 @@ class Flight:
 class Ledger:
     """The windows of one channel: state that changes only by its methods, and reads no clock."""
 
-    __slots__ = ("_counts", "_flights", "_last_ms")
+    __slots__ = ("_counts", "_flights", "_last_ms", "_lessons")
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Ledger:
         charges: Iterable[Charge],
         now: datetime,
         flights: Iterable[Flight] = (),
+        lessons: Iterable[Lesson] = (),
     ) -> None:
         """Count `charges` (ordered by time, up to `now`) and what is under way.
 
@@ -60,6 +63,7 @@ class Ledger:
             make_count(limit, is_full=not _is_level_unknown(limit, oldest, now)) for limit in limits
         )
         self._flights: dict[int, tuple[Charge, int]] = {}  # by time of departure
+        self._lessons = {lesson.limit: lesson for lesson in lessons}
         self._last_ms = to_ms(now)
         for charge in charges:
             at_ms = min(to_ms_up(charge.at), self._last_ms)
@@ -87,11 +91,12 @@ class Ledger:
             limit = count.limit
             least = wish.size_bytes if limit.unit is Unit.BYTES else 1
             usable = limit.usable(is_essential=is_essential, wanted=least)
-            fit = count.fits(wish, usable - count.used())
+            allowed = self._allowed(limit, usable, now_ms) if self._lessons else usable
+            fit = count.fits(wish, allowed - count.used())
             if fit > 0:
                 recipients = min(recipients, fit)
                 continue
-            free_at = max(count.when(now_ms, least, usable), now_ms + 1)
+            free_at = max(self._when(count, now_ms, least, usable), now_ms + 1)
             if free_at > until:
                 until, blocking = free_at, limit
         if blocking is not None:
@@ -129,9 +134,10 @@ class Ledger:
         now_ms = self._advance(now)
         rows = []
         for count in self._counts:
-            at_ms = count.when(now_ms, 1, count.limit.maximum)
+            at_ms = self._when(count, now_ms, 1, count.limit.maximum)
             room_at = from_ms(at_ms) if at_ms > now_ms else None
-            rows.append(Usage(count.limit, count.used(), room_at))
+            lesson = self._lessons.get(count.limit.name)
+            rows.append(Usage(count.limit, count.used(), room_at, lesson))
         return tuple(rows)
 
     def turn(self, ahead: Charge, essential: Charge | None, now: datetime) -> Wait | None:
@@ -149,10 +155,48 @@ class Ledger:
                 left = max(0, min(limit.reserve, limit.maximum - count.used()))
                 amount -= min(essential.of(limit.unit), left)
             usable = limit.usable(is_essential=essential is None)
-            goes_ms = count.when(now_ms, amount + 1, usable)
+            goes_ms = self._when(count, now_ms, amount + 1, usable)
             if goes_ms > at_ms:
                 at_ms, decides = goes_ms, limit
         return None if decides is None else Wait(from_ms(at_ms), decides)
+
+    def learn(self, refused: Charge, window: timedelta | None, now: datetime) -> Lesson | None:
+        """Note that the provider refuses more, as it said; None without limits.
+
+        It means the limit of that window, else the longest that is not longer, else the longest;
+        of several, the fullest. Until the provider begins anew, or for one window, no more is sent
+        than it has counted.
+        """
+        now_ms = self._advance(now)
+        if not self._counts:
+            return None
+        count = max(self._counts, key=lambda count: _suspicion(count, window))
+        limit = count.limit
+        counted = max(0, count.used() - (refused.of(limit.unit)))
+        anew_ms = count.begins_anew(now_ms)
+        until_ms = anew_ms or now_ms + limit.per // _MILLISECOND
+        lesson = Lesson(limit.name, counted, now, from_ms(until_ms), is_reset=anew_ms is not None)
+        self._lessons[limit.name] = lesson
+        return lesson
+
+    def _allowed(self, limit: Limit, usable: int, now_ms: int) -> int:
+        """Return how much of `usable` is left by what was learned.
+
+        What was refused at less than half of the limit was used up by others, and says little of
+        what there will be.
+        """
+        lesson = self._lessons.get(limit.name)
+        if lesson is None or to_ms(lesson.until) <= now_ms or lesson.counted * 2 < limit.maximum:
+            return usable
+        return min(usable, lesson.counted)
+
+    def _when(self, count: Count, now_ms: int, wanted: int, usable: int) -> int:
+        at_ms = count.when(now_ms, wanted, usable)
+        allowed = self._allowed(count.limit, usable, now_ms)
+        if allowed == usable:
+            return at_ms
+        until_ms = to_ms(self._lessons[count.limit.name].until)
+        return max(at_ms, min(count.when(now_ms, wanted, allowed), until_ms))
 
     def _advance(self, now: datetime) -> int:
         """Forget what has left the windows; `now` never runs back."""
@@ -178,6 +222,14 @@ def reach(limit: Limit) -> timedelta:
     if limit.window is Window.TOKEN_BUCKET:
         return max(HISTORY, 2 * _refilled_in(limit))
     return limit.per * 2 if limit.window is Window.CALENDAR else limit.per
+
+
+def _suspicion(count: Count, window: timedelta | None) -> tuple[bool, bool, timedelta, float]:
+    """Return how much a limit is meant by a provider that speaks of a window."""
+    limit = count.limit
+    fits = window is None or limit.per <= window
+    per = limit.per if fits else -limit.per
+    return limit.per == window, fits, per, count.used() / limit.maximum
 
 
 def _is_level_unknown(limit: Limit, oldest: datetime, now: datetime) -> bool:

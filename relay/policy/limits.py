@@ -111,12 +111,24 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """The provider said that a limit is used up, when this much of it had been counted."""
+
+    limit: str  # its name
+    counted: int
+    at: datetime
+    until: datetime  # no more than was counted is sent before, if that was half of it or more
+    is_reset: bool = False  # the provider begins to count anew then
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """One window as it stands."""
 
     limit: Limit
     used: int
     room_at: datetime | None  # when the next essential one fits, None for now
+    lesson: Lesson | None = None  # the last one
 
 
 @dataclass(frozen=True, slots=True)

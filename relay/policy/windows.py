@@ -38,6 +38,9 @@ class Count(Protocol):
     def when(self, now_ms: int, wanted: int, usable: int) -> int:
         """Return when `wanted` more fit into `usable`, each sent as soon as it may be."""
 
+    def begins_anew(self, now_ms: int) -> int | None:
+        """Return when everything no longer counts, None where it goes bit by bit."""
+
     def depart(self, charge: Charge, at_ms: int) -> None:
         """Count a transaction that is about to be made."""
 
@@ -161,6 +164,9 @@ class _Slices:
         leaving = ((last_ms, count) for _, last_ms, count in self.slices)
         return _turn(self.edge, now_ms, missing, usable, leaving)
 
+    def begins_anew(self, now_ms: int) -> int | None:
+        return self.edge.all_at_once(now_ms)
+
     def depart(self, charge: Charge, at_ms: int) -> None:
         self.edge.departed(at_ms, not self.slices and not self.flying)
         self.flying += charge.of(self.limit.unit)
@@ -228,6 +234,9 @@ class _Distinct:
         leaving = ((at_ms, int(who not in flying)) for who, at_ms in self.landed.items())
         return _turn(self.edge, now_ms, missing, usable, leaving)
 
+    def begins_anew(self, now_ms: int) -> int | None:
+        return self.edge.all_at_once(now_ms)
+
     def depart(self, charge: Charge, at_ms: int) -> None:
         self.edge.departed(at_ms, not self.landed and not self.flying)
         for address in charge.addresses:
@@ -285,6 +294,9 @@ class _Bucket:
         if missing <= _ROUNDING:
             return now_ms
         return now_ms + int(missing / self.rate) + 1
+
+    def begins_anew(self, now_ms: int) -> int | None:  # noqa: ARG002 -- as the others are asked
+        return None
 
     def depart(self, charge: Charge, at_ms: int) -> None:
         self.forget(at_ms)

@@ -14,7 +14,7 @@ from relay.policy.corrections import Past
 from relay.policy.evidence import EInvoice
 from relay.policy.health import Health
 from relay.policy.kinds import Kind, Verdict
-from relay.policy.limits import Limit, Usage
+from relay.policy.limits import Lesson, Limit, Usage
 from relay.policy.plan import Plan
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Turn, Waiting
@@ -216,6 +216,12 @@ class Store(Protocol):
 
     async def accounting(self) -> Accounting:
         """Count every recipient and compare it with what was accepted."""
+
+    async def learn(self, lease: Lease, window: timedelta | None, now: datetime) -> Lesson | None:
+        """Note that the provider refuses a lease as over a limit, of `window` if it says so.
+
+        Return what that teaches, None for a channel without limits.
+        """
 
     async def turns(self, recipient_ids: Sequence[int], now: datetime) -> dict[int, Turn]:
         """Return, by id, when those go that wait for a limit of their channel."""

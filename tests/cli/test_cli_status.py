@@ -11,7 +11,7 @@ from small_house import NOON, PAUSED, SmallHouse
 
 from relay.observe.snapshot import Snapshot
 from relay.policy.accounting import Accounting, State
-from relay.policy.limits import Limit, Unit, Usage
+from relay.policy.limits import Lesson, Limit, Unit, Usage
 
 
 def test_what_runs_is_told(relay: Terminal, serve: Serve) -> None:
@@ -53,7 +53,12 @@ class FullHouse(SmallHouse):
         room_at = NOON + timedelta(minutes=90)
         limits = (
             Usage(Limit(Unit.MESSAGES, 1, timedelta(seconds=1)), 0, None),
-            Usage(Limit(Unit.RECIPIENTS, 500, timedelta(days=1)), 500, room_at),
+            Usage(
+                Limit(Unit.RECIPIENTS, 500, timedelta(days=1)),
+                500,
+                room_at,
+                Lesson("500 recipients per 24h", 412, NOON - timedelta(hours=2), room_at),
+            ),
         )
         return replace(
             snapshot,
@@ -79,6 +84,8 @@ def test_limits_say_when_there_is_room(relay: Terminal, serve: Serve) -> None:
         "mail:25",
     ]
     assert "500/500  in 1 hour 30 minutes" in second
+    assert "direct was refused more at 412 of 500 recipients per 24h, 2 hours ago" in lines
+    assert any("set this limit to 412" in line for line in lines)
     assert any(line.startswith("THE SUM IS WRONG by 1:") for line in lines)
 
 

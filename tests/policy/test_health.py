@@ -38,6 +38,14 @@ def test_pauses_longer_each_time(retry, more, expected):
     assert waits(retry, 5, **more) == expected
 
 
+@pytest.mark.parametrize(
+    ("retry_after", "expected"), [(None, NOON + 9 * HOUR), (MINUTE, NOON + MINUTE)]
+)
+def test_a_quota_pauses_until_it_is_reset_unless_the_reply_says_when(retry_after, expected):
+    quota = judgement(Retry.WAIT_WINDOW, Scope.ACCOUNT, retry_after=retry_after)
+    assert after_fault(Open(), quota, "no", NOON, NOON + 9 * HOUR).until == expected
+
+
 def test_remembers_since_when_and_how_often():
     first = after_fault(Open(), judgement(Retry.FIX_FIRST, Scope.ACCOUNT), "535 no", NOON)
     second = after_fault(first, judgement(Retry.FIX_FIRST, Scope.ACCOUNT), "535 no", NOON + HOUR)

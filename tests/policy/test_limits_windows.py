@@ -229,6 +229,56 @@ def test_a_turn_is_known_from_what_is_ahead(ahead, expected):
     assert (None if turn is None else turn.until) == expected
 
 
+HOURLY, DAILY = Limit(Unit.MESSAGES, 10, HOUR), Limit(Unit.MESSAGES, 100, DAY)
+
+
+@pytest.mark.parametrize(
+    ("window", "named"),
+    [
+        pytest.param(HOUR, HOURLY, id="as it says"),
+        pytest.param(6 * HOUR, HOURLY, id="the longest that fits"),
+        pytest.param(MINUTE, HOURLY, id="the shortest, when all are longer"),
+        pytest.param(None, DAILY, id="the longest, when it says nothing"),
+    ],
+)
+def test_an_over_quota_reply_means_the_limit_that_it_names(window, named):
+    lesson = Ledger([HOURLY, DAILY], (), NOON).learn(Charge(NOON, 1, 1), window, NOON)
+    assert lesson.limit == named.name
+
+
+def test_no_more_is_sent_than_the_provider_has_counted_until_a_window_has_passed():
+    book = Ledger([DAILY], [Charge(NOON - 2 * HOUR, 80, 80)], NOON)
+    refused = Charge(NOON, 1, 1)
+    book.depart(refused, NOON + HOUR)
+    lesson = book.learn(refused, DAY, NOON)
+    book.land(refused, Charge(NOON, 0, 0), NOON)
+    assert (lesson.counted, lesson.until, lesson.is_reset) == (80, NOON + DAY, False)
+    assert until(book, NOON) == NOON + 22 * HOUR
+    at = NOON + 22 * HOUR
+    assert book.admit(Charge(at, 1, 1), at) == Pass(1)
+    for _ in range(80):
+        send(book, at)
+    assert until(book, at) == NOON + DAY
+    assert book.admit(Charge(at, 1, 1), NOON + DAY) == Pass(1)
+    assert book.usage(at)[0].lesson == lesson
+
+
+def test_what_others_used_up_says_little():
+    book = Ledger([DAILY], [Charge(NOON - 2 * HOUR, 30, 30)], NOON)
+    assert book.learn(Charge(NOON, 1, 1), DAY, NOON).counted == 29
+    assert book.admit(Charge(NOON, 1, 1), NOON) == Pass(1)
+
+
+def test_a_calendar_day_that_is_used_up_begins_anew_at_midnight():
+    lesson = Ledger([calendar(DAY)], (), NOON).learn(Charge(NOON, 1, 1), DAY, NOON)
+    midnight = datetime(2026, 11, 21, 23, 0, tzinfo=UTC)
+    assert (lesson.until, lesson.is_reset) == (midnight + 30 * SECOND, True)
+
+
+def test_without_limits_nothing_is_learned():
+    assert Ledger((), (), NOON).learn(Charge(NOON, 1, 1), DAY, NOON) is None
+
+
 @pytest.mark.parametrize(
     ("limit", "name"),
     [

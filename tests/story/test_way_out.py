@@ -152,6 +152,32 @@ def test_a_used_up_quota_pauses_the_channel_and_what_matters_takes_the_other(tmp
     asyncio.run(story())
 
 
+def test_what_a_provider_says_of_its_quota_is_learned(tmp_path):
+    quota = "550 5.4.5 Daily user sending limit exceeded. For more information see support pages"
+    limits = ", limits: [{messages: 4, per: 24h, reserve: 0%}], provider: gmail"
+
+    async def story():
+        async with Upstream({"dot": ["250 2.0.0 ok"] * 2 + [quota]}) as direct:
+            settings = f"channels:\n  direct: {channel(direct)[:-1]}{limits}, connections: 1}}\n"
+            async with box(tmp_path, settings) as house:
+                for _ in range(2):
+                    await house.hand_in(NEWSLETTER)
+                await house.until(lambda states: states == {"sent": 2})
+                for _ in range(2):
+                    await house.hand_in(NEWSLETTER)
+                await house.until(lambda states: states == {"sent": 2, "deferred": 1, "queued": 1})
+                (lesson,) = house.told(events.LimitLearned)
+                assert (lesson.limit, lesson.counted) == ("4 messages per 24h", 2)
+            async with box(tmp_path, settings, house.clock) as house:
+                await house.turn(2 * HOUR)
+                await house.until(lambda _: bool(house.told(events.ChannelThrottled)))
+                assert len(direct.messages) == 2  # nothing is tried that would be refused
+                await house.turn(DAY)
+                await house.until(lambda states: states == {"sent": 4})
+
+    asyncio.run(story())
+
+
 def test_a_changed_password_is_tried_once_and_nothing_is_lost(tmp_path):
     password = tmp_path / "password"
     password.write_text("old")

@@ -64,6 +64,7 @@ def test_status_has_everything_that_is_shown(tmp_path: Path) -> None:
             },
             "used": 3,
             "room_at": None,
+            "lesson": None,
         }
     ]
 

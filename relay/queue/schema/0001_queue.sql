@@ -92,6 +92,16 @@ CREATE TABLE contact (
 
 CREATE INDEX contact_at ON contact (at);
 
+-- What a provider counted when it said that a limit is used up.
+CREATE TABLE lesson (
+    channel    TEXT NOT NULL,
+    limit_name TEXT NOT NULL,
+    counted    INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    until      INTEGER NOT NULL,       -- no more than was counted is sent before
+    PRIMARY KEY (channel, limit_name)
+) WITHOUT ROWID;
+
 CREATE TABLE health (
     channel TEXT PRIMARY KEY,
     state   TEXT NOT NULL              -- JSON of relay.policy.health

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 
 from relay.policy.ledger import Flight, Ledger, reach
-from relay.policy.limits import Charge, Limit, Unit, from_ms, to_ms, to_ms_up
+from relay.policy.limits import Charge, Lesson, Limit, Unit, from_ms, to_ms, to_ms_up
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Lease
 
@@ -136,6 +136,7 @@ def shift(db: sqlite3.Connection, by: timedelta) -> None:
         "WHERE state = 'sending'",
         (by_ms, by_ms),
     )
+    db.execute("UPDATE lesson SET at = at + ?, until = until + ?", (by_ms, by_ms))
 
 
 def load_ledger(
@@ -164,7 +165,7 @@ def load_ledger(
     ]
     if distinct:
         charges += _contacts(db, channel, after, now_ms)
-    return Ledger(limits, charges, now, flights)
+    return Ledger(limits, charges, now, flights, _lessons(db, channel))
 
 
 def clamp(db: sqlite3.Connection, now: datetime) -> None:
@@ -211,6 +212,22 @@ def _without(
     return at, messages, max(0, recipients), size_bytes
 
 
+def learn(db: sqlite3.Connection, channel: str, lesson: Lesson) -> None:
+    """Remember what a provider said of a limit."""
+    db.execute(
+        "INSERT OR REPLACE INTO lesson (channel, limit_name, counted, at, until) "
+        "VALUES (?, ?, ?, ?, ?)",
+        (channel, lesson.limit, lesson.counted, to_ms(lesson.at), to_ms(lesson.until)),
+    )
+
+
+def _lessons(db: sqlite3.Connection, channel: str) -> list[Lesson]:
+    rows = db.execute(
+        "SELECT limit_name, counted, at, until FROM lesson WHERE channel = ?", (channel,)
+    )
+    return [Lesson(name, counted, from_ms(at), from_ms(until)) for name, counted, at, until in rows]
+
+
 def _contacts(db: sqlite3.Connection, channel: str, after: int, now_ms: int) -> list[Charge]:
     db.execute("UPDATE contact SET at = ? WHERE channel = ? AND at > ?", (now_ms, channel, now_ms))
     rows = db.execute(
@@ -224,6 +241,7 @@ def forget(db: sqlite3.Connection, charges_before: datetime, contacts_before: da
     """Forget what no window asks for any more, and merge what is old."""
     db.execute("DELETE FROM charge WHERE at < ?", (to_ms(charges_before),))
     db.execute("DELETE FROM contact WHERE at < ?", (to_ms(contacts_before),))
+    db.execute("DELETE FROM lesson WHERE max(at, until) < ?", (to_ms(charges_before),))
 
 
 def merge(db: sqlite3.Connection, before: datetime, slice_length: timedelta) -> None:

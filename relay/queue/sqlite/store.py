@@ -20,7 +20,7 @@ from relay.policy.corrections import Past
 from relay.policy.health import Health
 from relay.policy.kinds import Kind
 from relay.policy.ledger import Ledger
-from relay.policy.limits import Limit, Usage
+from relay.policy.limits import Lesson, Limit, Usage
 from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Turn, Waiting
 from relay.queue.spool import Spool, check_free
@@ -309,6 +309,18 @@ class SqliteStore:
     async def possible_duplicates(self) -> int:
         """Return how many recipients may have got a message twice."""
         return await self._read(views.possible_duplicates)
+
+    async def learn(self, lease: Lease, window: timedelta | None, now: datetime) -> Lesson | None:
+        """Note that the provider refuses a lease as over a limit."""
+
+        def op(db: sqlite3.Connection) -> Lesson | None:
+            ledger = self._ledger(db, lease.channel, now)
+            lesson = ledger.learn(lease.charge, window, now)
+            if lesson is not None:
+                charges.learn(db, lease.channel, lesson)
+            return lesson
+
+        return await self._writer.run(op)
 
     async def turns(self, recipient_ids: Sequence[int], now: datetime) -> dict[int, Turn]:
         """Return when those go that wait for a limit."""
