@@ -84,6 +84,8 @@ class Ledger:
 
     def admit(self, wish: Charge, now: datetime, *, is_essential: bool = False) -> Pass | Wait:
         """Return how many of a wish's recipients (>= 1) may go now, or when the first may."""
+        if not self._counts:
+            return Pass(wish.recipients)
         now_ms = self._advance(now)
         recipients = wish.recipients
         until, blocking = now_ms, None
@@ -105,6 +107,8 @@ class Ledger:
 
     def depart(self, charge: Charge, until: datetime) -> None:
         """Count a transaction that is about to be made and has ended before `until`."""
+        if not self._counts:
+            return
         at_ms = to_ms_up(charge.at)
         for count in self._counts:
             count.depart(charge, at_ms)

@@ -222,7 +222,8 @@ def _lease(
         message
     )
     until, charged_at = to_ms(claiming.now + claiming.room.lease_for), to_ms_up(claiming.now)
-    claiming.db.executemany(_LEASE, [(until, charged_at, row[1]) for row in rows])
+    for row in rows:
+        claiming.db.execute(_LEASE, (until, charged_at, row[1]))
     content: Content | None = claiming.recall(message_id)
     if content is None:
         content = load_content(claiming.db, message_id, spooled, size_bytes)
