@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
+from relay.channels.pace import Pace
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
@@ -37,6 +38,7 @@ class SmtpChannel:
         self._leaving: set[UpstreamProtocol] = set()
         self._context: ssl.SSLContext | None = None
         self._is_closed = False
+        self._pace = Pace(*options.new_connections) if options.new_connections else None
 
     @property
     def name(self) -> str:
@@ -88,7 +90,7 @@ class SmtpChannel:
                 return transaction.outcomes, transaction.data_sent
         session = Session(self._options, self._tls_context)
         try:
-            await session.open()
+            await self._open(session)
         except Exception as error:
             session.abort()
             return (refused(error, session.phase),) * len(parcel.forward_paths), False
@@ -98,6 +100,19 @@ class SmtpChannel:
         transaction = await self._transact(session, parcel, is_new=True)
         assert transaction is not None
         return transaction.outcomes, transaction.data_sent
+
+    async def _open(self, session: Session) -> None:
+        """Connect and sign in, once it may be done."""
+        if self._pace is None:
+            await session.open()
+            return
+        loop = asyncio.get_running_loop()
+        turn = self._pace.take(loop.time())
+        await asyncio.sleep(turn - loop.time())
+        try:
+            await session.open()
+        finally:
+            self._pace.opened(turn, loop.time())
 
     async def _transact(
         self, session: Session, parcel: Parcel, *, is_new: bool = False

@@ -167,12 +167,17 @@ def _smtp(
         hello=smtp.hello or hostname,
         connections=connections,
         messages_per_connection=smtp.messages_per_connection,
+        new_connections=_rate(smtp.new_connections),
         idle_seconds=smtp.idle_timeout.total_seconds(),
         connect_seconds=smtp.connect_timeout.total_seconds(),
         command_seconds=smtp.command_timeout.total_seconds(),
         final_dot_seconds=smtp.final_dot_timeout.total_seconds(),
         stall_seconds=smtp.stall_timeout.total_seconds(),
     )
+
+
+def _rate(rate: tuple[int, timedelta] | None) -> tuple[int, float] | None:
+    return None if rate is None else (rate[0], rate[1].total_seconds())
 
 
 def _limit(limit: model.Limit) -> Limit:

@@ -145,6 +145,7 @@ class Smtp(Part):
     allow_unencrypted_password: leaf.Flag = False
     hello: leaf.HostName | None = None
     messages_per_connection: leaf.Count = 1000
+    new_connections: leaf.Rate | None = None
     connect_timeout: leaf.Wait = 30 * _SECOND
     command_timeout: leaf.Wait = 5 * _MINUTE
     final_dot_timeout: leaf.Wait = 10 * _MINUTE

@@ -705,3 +705,17 @@ def test_a_channel_names_itself():
     assert SmtpChannel("direct", base).upstream == "[::1]:25"
     channel = SmtpChannel("direct", dataclasses.replace(base, host="smtp.example.com"))
     assert (channel.name, channel.upstream) == ("direct", "smtp.example.com:25")
+
+
+def test_connections_are_opened_no_faster_than_allowed(run):
+    async def story():
+        async with Upstream() as upstream:
+            paced = options(upstream, messages_per_connection=1, new_connections=(1, 0.2))
+            channel = SmtpChannel("direct", paced)
+            began = asyncio.get_running_loop().time()
+            for _ in range(2):
+                assert told(await channel.send(PARCEL)) == [("Sent", "250 2.0.0")] * 3
+            assert asyncio.get_running_loop().time() - began >= 0.2
+            await channel.close()
+
+    run(story())
