@@ -45,12 +45,14 @@ class Session:
     def __init__(self, options: SmtpOptions, context: Callable[[], ssl.SSLContext]) -> None:
         self.options = options
         self.phase = Phase.DNS
+        self.greeting = ""  # the server's words
         self.extensions: dict[str, str] = {}
+        self.mechanisms: tuple[str, ...] = ()  # for signing in, in lower case
+        self.mechanism: str | None = None  # that was signed in by
         self.transactions = 0  # begun so far
         self.needs_reset = False  # a transaction was left open
         self.idle_since = 0.0  # loop time
         self._context = context
-        self._mechanisms: list[str] = []
         self._protocol: UpstreamProtocol | None = None
 
     @property
@@ -162,6 +164,7 @@ class Session:
             greeting = await protocol.reply()
             if greeting.code != 220:
                 raise RejectedError(self.phase, _refusal(greeting))
+            self.greeting = greeting.message
         except OutOfStep as error:  # it speaks something else
             raise SMTPConnectError(error.message) from error
 
@@ -170,9 +173,10 @@ class Session:
         self.phase = Phase.EHLO
         name = (self.options.hello or self._machine()).encode("ascii")
         response = await self._command(b"EHLO " + name)
-        self.extensions, self._mechanisms = {}, []
+        self.extensions, self.mechanisms = {}, ()
         if response.code == 250:
-            self.extensions, self._mechanisms = parse_esmtp_extensions(response.message)
+            self.extensions, mechanisms = parse_esmtp_extensions(response.message)
+            self.mechanisms = tuple(mechanisms)
             return
         if response.code in (500, 502):
             response = await self._command(b"HELO " + name)
@@ -209,13 +213,14 @@ class Session:
         if not self.offers("auth"):
             raise SMTPNotSupported("SMTP AUTH extension not supported by server.")
         order = _PROTECTED_ORDER if protected or self._is_loopback() else _OPEN_ORDER
-        mechanisms = [name for name in order if name in self._mechanisms]
+        mechanisms = [name for name in order if name in self.mechanisms]
         if not mechanisms:
             raise SMTPException("No suitable authentication method found.")
         password = self.options.password() if self.options.password else ""
         for mechanism in mechanisms:
             response = await self._try(mechanism, username, password)
             if response.code == 235:
+                self.mechanism = mechanism
                 return
             if response.code != 504:  # anything else counts as a guess: no second one
                 break

@@ -83,7 +83,7 @@ class Transaction:
             return b"", {}
         rcpts = {i: rcpt for i in everyone if (rcpt := self._rcpt_command(i)) is not None}
         international |= any(not rcpt.isascii() for rcpt in rcpts.values())
-        mail = b"MAIL FROM:<" + _octets(parcel.reverse_path or "") + b">"
+        mail = b"MAIL FROM:<" + address_octets(parcel.reverse_path or "") + b">"
         if session.offers("size"):
             mail += b" SIZE=%d" % size
         if parcel.body_8bit and session.offers("8bitmime"):
@@ -96,7 +96,7 @@ class Transaction:
         """Return RCPT for a recipient, None when it can have none."""
         path = self._parcel.forward_paths[index]
         try:
-            octets = _octets(path)
+            octets = address_octets(path)
         except ValueError as error:
             reply = Reply(553, "5.1.3", f"not an address: {in_words(error)}")
             self._settle([index], Refused(phase=Phase.RCPT, reply=reply, error="ValueError"))
@@ -196,7 +196,7 @@ class Transaction:
         return True
 
 
-def _octets(path: str) -> bytes:
+def address_octets(path: str) -> bytes:
     """Return an address as it goes on the wire; raises ValueError when it must not."""
     octets = path.encode()
     if COMMAND_INJECTION_REGEX.search(octets):

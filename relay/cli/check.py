@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from relay.cli.config import Config
 from relay.cli.daemon import Json
 from relay.cli.exits import Exit
 from relay.cli.terminal import Styled, complain, say, say_json, show_table
-from relay.cli.words import count, size
+from relay.cli.words import count, moment, size
 
 if TYPE_CHECKING:
     from relay.policy.kinds import Kind
@@ -67,6 +68,7 @@ def _as_json(settings: Settings) -> Json:
             {
                 "name": each.name,
                 "upstream": _upstream(each),
+                "connected_at": each.connected_at.isoformat() if each.connected_at else None,
                 "connections": each.connections,
                 "limits": [limit.name for limit in each.limits],
             }
@@ -107,8 +109,16 @@ def _show(settings: Settings) -> None:
         ],
         right="CONNECTIONS",
     )
+    for each in settings.channels.values():
+        if each.connected_at:
+            _show_connected(each.name, each.connected_at)
     say()
     _show_ways(settings)
+
+
+def _show_connected(channel: str, at: datetime) -> None:
+    say(f"{channel} was connected by `relay connect` at {moment(at)}: server and account are those")
+    say(f"it kept, not those of the file. `relay connect {channel} --forget` undoes that.")
 
 
 def _show_listeners(settings: Settings) -> None:

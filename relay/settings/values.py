@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class ChannelSettings:
     limits: tuple[Limit, ...]
     max_recipients: int  # of one transaction
     provider: str | None  # whose knowledge applies, None to tell it from the host
+    connected_at: datetime | None = None  # by `relay connect`, whose server and account it uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
