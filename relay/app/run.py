@@ -28,13 +28,13 @@ from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
 from relay.policy.classify import ClassifyRules
 from relay.policy.health import Health, Paused
-from relay.providers.detect import Providers
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
 from relay.queue.store import StoreError
 from relay.settings.mistakes import SettingsError
+from relay.settings.provided import known_providers
 from relay.settings.values import Settings
 from relay.web.control import SOCKET_NAME, control_app
 from relay.web.house import HouseError
@@ -179,7 +179,7 @@ class Relay:
             inspector=self._inspector,
             classify_rules=ClassifyRules(lexicon=load_lexicon()),
             replies=ReplyDictionary.load(),
-            providers=Providers(),
+            providers=known_providers(),
         )
 
     async def _use(self, graph: Graph) -> None:

@@ -29,6 +29,7 @@ class SmtpOptions:
     hello: str | None = None  # name in EHLO; None: the machine's
     connections: int = 5
     messages_per_connection: int = 1000
+    max_content_bytes: int | None = None  # beside what the server says itself; None: unknown
     idle_seconds: float = 30.0  # an unused connection is closed after it
     connect_seconds: float = 30.0  # DNS, TCP, TLS and greeting
     command_seconds: float = 300.0  # each reply (RFC 5321 §4.5.3.2)

@@ -69,9 +69,10 @@ class Session:
 
     @property
     def max_content_bytes(self) -> int | None:
-        """Return the largest size the server takes (RFC 1870), None if it does not say."""
+        """Return the largest size the server takes: as it says (RFC 1870), else as is known."""
         size = self.extensions.get("size", "")
-        return int(size) or None if size.isascii() and size.isdigit() and len(size) < 20 else None
+        said = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
+        return said or self.options.max_content_bytes
 
     def offers(self, keyword: str) -> bool:
         """Return whether the server offered an extension, in lower case."""

@@ -30,6 +30,7 @@ from relay.settings.values import (
 from relay.web.options import HttpOptions
 
 _PORTS = {Security.IMPLICIT: 465, Security.STARTTLS: 587, Security.NONE: 25}
+_OF_PROVIDER = {"limits", "connections", "max_recipients", "messages_per_connection"}
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -142,7 +143,18 @@ def _channel(
         limits=tuple(_limit(limit) for limit in channel.limits),
         max_recipients=channel.max_recipients,
         provider=channel.provider,
+        tier=channel.tier,
+        headroom=channel.headroom,
+        own=_own(channel),
     )
+
+
+def _own(channel: model.Channel) -> frozenset[str]:
+    """Return the keys that the owner gave, of those that a provider's knowledge may fill."""
+    written = set(channel.model_fields_set)
+    if channel.smtp:
+        written |= channel.smtp.model_fields_set
+    return frozenset(written & _OF_PROVIDER)
 
 
 def _smtp(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
+from typing import Any
 
 from relay.channels.options import Security
 from relay.listener.options import Auth, Network, Tls
+from relay.providers.published import tiers_of
 from relay.settings.address import Endpoint, is_loopback
 from relay.settings.document import Document, Section
 from relay.settings.mistakes import Loc, did_you_mean
@@ -23,6 +25,7 @@ from relay.settings.model import (
     SecretPlace,
     Smtp,
 )
+from relay.settings.provided import known_providers
 from relay.settings.units import format_duration
 
 Found = tuple[Loc, str]
@@ -142,6 +145,7 @@ def _channel(channel: Channel, name: str) -> Iterator[Found]:
         yield from _smtp(channel.smtp)
     if channel.sendmail and channel.sendmail.knows("command"):
         yield from _command(channel.sendmail.at("command"), channel.sendmail.command)
+    yield from _provider(channel)
     seen = set()
     for limit in channel.limits:
         yield from _exactly_one(limit, ("messages", "recipients"))
@@ -150,6 +154,34 @@ def _channel(channel: Channel, name: str) -> Iterator[Found]:
             message = f"expected one limit of {key[0]} per {format_duration(limit.per)}"
             yield limit.at(), f"{message} in {name}, got another"
         seen.add(key)
+
+
+def _provider(channel: Channel) -> Iterator[Found]:
+    """Yield what is said of a provider that is not known, or does not know its tier."""
+    if channel.provider is None and channel.tier is None:
+        return
+    known = known_providers()
+    name = channel.provider
+    if name is not None and name not in known.all:
+        near = [each for each, data in known.all.items() if _is_called(data, name.lower())]
+        choice = f"did you mean {' or '.join(near)}?" if near else "relay/providers has the list"
+        yield channel.at("provider"), f"unknown provider '{name}': {choice}"
+        return
+    if name is None and channel.smtp and channel.knows("smtp"):
+        name = known.by_host(channel.smtp.host, channel.smtp.username)
+    if channel.tier is None or not channel.knows("tier", "provider", "smtp"):
+        return
+    tiers = tiers_of(known.all[name]) if name is not None else ()
+    if name is None:
+        yield channel.at("tier"), "expected a provider beside it, got none that is known"
+    elif channel.tier not in tiers:
+        choice = did_you_mean(channel.tier, tiers) if tiers else "it has none"
+        yield channel.at("tier"), f"unknown tier '{channel.tier}' of {name}: {choice}"
+
+
+def _is_called(provider: Mapping[str, Any], word: str) -> bool:
+    names = (provider["id"], provider["name"], *provider.get("also", ()))
+    return any(word in each.lower() for each in names)
 
 
 def _limited(limit: Limit) -> tuple[str, object]:

@@ -25,7 +25,14 @@ def as_connected(settings: Settings) -> Settings:
         if kept is not None:
             password = KeptPassword(path_of(settings.state_dir, name), kept.connected_at)
             options = options_of(channel.options, kept, password)
-            channels[name] = replace(channel, options=options, connected_at=kept.connected_at)
+            same = options.host == channel.options.host
+            channels[name] = replace(
+                channel,
+                options=options,
+                provider=channel.provider if same else None,  # told by the new host
+                tier=channel.tier if same else None,
+                connected_at=kept.connected_at,
+            )
     return replace(settings, channels=MappingProxyType(channels), warnings=tuple(warnings))
 
 

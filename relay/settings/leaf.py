@@ -21,6 +21,7 @@ _FIELD = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 §3.6.8
 _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PERCENT = re.compile(r"([1-9][0-9]?|100) ?%")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,254}")
 
 
@@ -93,6 +94,13 @@ def _wait(value: Any) -> timedelta:
     return span
 
 
+def _percent(value: Any) -> int:
+    match = _PERCENT.fullmatch(_text(value))
+    if match is None:
+        raise ValueError
+    return int(match[1])
+
+
 def _size(value: Any) -> int:
     return parse_size(_text(value))
 
@@ -135,6 +143,7 @@ Recipients = Annotated[int, leaf("100-100000 (RFC 5321 §4.5.3.1.8)", _whole(100
 Hops = Annotated[int, leaf("10-1000", _whole(10, 1000))]
 Duration = Annotated[timedelta, leaf(f"{_SPAN}, or 0s", _duration)]
 Wait = Annotated[timedelta, leaf(f"{_SPAN}, more than 0s", _wait)]
+Percent = Annotated[int, leaf("a percentage such as 90%, 1% to 100%", _percent)]
 Size = Annotated[int, leaf("a size such as 64KiB, 50MiB or 10MB", _size)]
 MaxSize = Annotated[int, leaf("a size such as 50MiB, at least 1KiB", _max_size)]
 FilePath = Annotated[str, leaf("an absolute path", _path)]

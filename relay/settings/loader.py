@@ -13,6 +13,7 @@ from relay.settings.document import Document, read_document
 from relay.settings.machine import look_around
 from relay.settings.mistakes import SettingsError
 from relay.settings.place import SYSTEM_FILE, find, read_file, rehearsal_state_dir
+from relay.settings.provided import as_provided
 from relay.settings.shape import read_shape
 from relay.settings.values import Settings
 
@@ -35,7 +36,8 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     path = path or find(env)
     if path is None:
         return rehearsal_settings(env)
-    return as_connected(_from_document(read_document(str(path), read_file(path)), env))
+    written = _from_document(read_document(str(path), read_file(path)), env)
+    return as_provided(as_connected(written))
 
 
 def rehearsal_settings(env: Mapping[str, str]) -> Settings:

@@ -22,6 +22,7 @@ from pydantic import (
 from relay.channels.options import Security
 from relay.listener.options import Auth, Tls
 from relay.policy.kinds import Kind
+from relay.providers.published import HEADROOM
 from relay.settings import leaf
 from relay.settings.address import parse_endpoint
 from relay.settings.document import ANY, Section
@@ -176,7 +177,9 @@ class Channel(Part):
     connections: leaf.Connections = 5
     limits: tuple[Limit, ...] = ()
     max_recipients: leaf.Count = 100
-    provider: leaf.ChannelName | None = None
+    provider: leaf.Text | None = None
+    tier: leaf.Text | None = None
+    headroom: leaf.Percent = HEADROOM
 
 
 class When(Part):

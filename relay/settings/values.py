@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from relay.listener.options import ListenerOptions
 from relay.policy.limits import Limit
 from relay.policy.retry import Schedule
 from relay.policy.rules import Rule
+from relay.providers.published import HEADROOM, Published
 from relay.web.options import HttpOptions
 
 ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
@@ -28,6 +29,10 @@ class ChannelSettings:
     limits: tuple[Limit, ...]
     max_recipients: int  # of one transaction
     provider: str | None  # whose knowledge applies, None to tell it from the host
+    tier: str | None = None  # of the account; None: the lowest
+    headroom: int = HEADROOM  # percent of what the provider publishes that is used
+    own: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the owner gave
+    published: Published | None = None  # of the provider, where it is known
     connected_at: datetime | None = None  # by `relay connect`, whose server and account it uses
 
 

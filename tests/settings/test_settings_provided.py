@@ -1,0 +1,143 @@
+"""What is known of providers, and what was connected, in the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from relay.channels.options import Security
+from relay.connect.kept import Kept, write
+from relay.settings.loader import load
+from relay.settings.mistakes import SettingsError
+from relay.settings.values import ChannelSettings, Settings
+from tests.making import NOON
+
+
+def settings_of(folder: Path, channels: str) -> Settings:
+    path = folder / "relay.yaml"
+    path.write_text(f"state_dir: {folder}\nchannels:\n{channels}")
+    return load(path, {})
+
+
+def direct(folder: Path, host: str, more: str = "", smtp: str = "") -> ChannelSettings:
+    channel = f"  direct: {{smtp: {{host: {host}{smtp}}}{more}}}\n"
+    return settings_of(folder, channel).channels["direct"]
+
+
+def names(channel: ChannelSettings) -> list[str]:
+    return [limit.name for limit in channel.limits]
+
+
+@pytest.mark.parametrize(
+    ("host", "more", "expected"),
+    [
+        ("smtp.gmail.com", "", ["450 messages per 24h"]),
+        ("smtp.gmail.com", ", headroom: 100%", ["500 messages per 24h"]),
+        ("smtp.gmail.com", ", limits: [{messages: 600, per: 1h}]", ["600 messages per 1h"]),
+        ("smtp.gmail.com", ", limits: []", []),
+        ("mail.example.com", "", []),
+        ("mail.example.com", ", provider: gmail", ["450 messages per 24h"]),
+        (
+            "smtp.gmail.com",
+            ", provider: google-workspace, tier: paid",
+            ["1800 messages per 24h", "2700 recipients per 24h"],
+        ),
+        ("smtp.fastmail.com", "", []),
+    ],
+)
+def test_limits_are_the_providers_unless_the_owner_gave_some(tmp_path, host, more, expected):
+    assert names(direct(tmp_path, host, more)) == expected
+
+
+def test_connections_and_sizes_are_what_the_provider_takes(tmp_path):
+    channel = direct(tmp_path, "smtp.office365.com")
+    assert channel.connections == channel.options.connections == 3
+    assert channel.options.max_content_bytes == 36700160
+    assert direct(tmp_path, "smtp.office365.com", ", connections: 9").connections == 9
+    assert direct(tmp_path, "smtp.office365.com", ", max_recipients: 900").max_recipients == 900
+    assert direct(tmp_path, "smtp.office365.com").max_recipients == 100
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (", provider: google", "did you mean gmail or google-workspace or google-workspace-relay?"),
+        (", provider: nobody", "unknown provider 'nobody': relay/providers has the list"),
+        (", provider: gmail, tier: gold", "unknown tier 'gold' of gmail: it has none"),
+        (", provider: ses, tier: sandbx", "unknown tier 'sandbx' of ses: did you mean sandbox?"),
+        (", tier: paid", "tier: expected a provider beside it, got none that is known"),
+        (", headroom: 0%", "headroom: expected a percentage such as 90%, 1% to 100%, got '0%'"),
+        (", headroom: 90", "headroom: expected a percentage such as 90%, 1% to 100%, got 90"),
+    ],
+)
+def test_what_is_not_known_is_a_mistake(tmp_path, more, expected):
+    with pytest.raises(SettingsError) as caught:
+        direct(tmp_path, "mail.example.com", more)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("smtp.gmail.com", "smtp.gmail.com", "both use Gmail"),
+        ("smtp.gmail.com, port: 465", "gmail-smtp-in.l.google.com", None),
+        ("mail.example.com", "mail.example.com", "both use the server mail.example.com"),
+        ("mail.example.com", "smtp.example.com", None),
+        ("localhost, port: 25", "localhost, port: 26", None),
+        ("localhost, port: 25", "localhost, port: 25", "both use the server localhost"),
+    ],
+)
+def test_channels_that_fail_together_are_pointed_out(tmp_path, one, other, expected):
+    channels = f"  direct: {{smtp: {{host: {one}}}}}\n  native: {{smtp: {{host: {other}}}}}\n"
+    warnings = settings_of(tmp_path, channels).warnings
+    if expected is None:
+        assert not any("not independent" in each and "server" in each for each in warnings)
+    else:
+        assert any(f"channels.native: not independent of direct: {expected}" in w for w in warnings)
+
+
+def test_one_account_for_two_channels_is_pointed_out(tmp_path):
+    smtp = "host: smtp.gmail.com, username: me@example.com, password: {env: PW}"
+    channels = f"  direct: {{smtp: {{{smtp}}}}}\n  native: {{smtp: {{{smtp}, port: 465}}}}\n"
+    warnings = settings_of(tmp_path, channels).warnings
+    assert any("both use the account me@example.com" in each for each in warnings)
+
+
+def kept(host: str) -> Kept:
+    return Kept(
+        host=host,
+        port=465,
+        security=Security.IMPLICIT,
+        username="me@example.org",
+        password="s3cret",
+        connected_at=NOON,
+    )
+
+
+def test_what_was_connected_stands_above_the_file(tmp_path):
+    write(tmp_path, "direct", kept("smtp.gmail.com"))
+    channel = direct(tmp_path, "smtp.office365.com", ", provider: microsoft365", ", hello: here")
+    options = channel.options
+    assert (options.host, options.port, options.security) == ("smtp.gmail.com", 465, "implicit")
+    assert (options.username, options.password()) == ("me@example.org", "s3cret")
+    assert options.hello == "here"
+    assert channel.connected_at == NOON
+    assert names(channel) == ["450 messages per 24h", "2700 recipients per 24h"]
+    assert channel.published.provider == "google-workspace"
+
+
+def test_the_word_on_certificates_stays_with_its_server(tmp_path):
+    lax = ", certificate_checks: off_others_may_read_mail_and_password"
+    write(tmp_path, "direct", kept("old.example.com"))
+    assert not direct(tmp_path, "old.example.com", smtp=lax).options.verify
+    assert direct(tmp_path, "other.example.com", smtp=lax).options.verify
+
+
+def test_a_rehearsal_uses_no_connection(tmp_path):
+    write(tmp_path, "direct", kept("smtp.gmail.com"))
+    path = tmp_path / "relay.yaml"
+    path.write_text(
+        f"state_dir: {tmp_path}\nrehearsal: true\nchannels: {{direct: {{smtp: {{host: a.b}}}}}}\n"
+    )
+    assert load(path, {}).channels["direct"].connected_at is None
