@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.mail.attempt import Attempt
-from relay.mail.message import Content
+from relay.mail.message import Content, content_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,13 @@ class Parcel:
     content: Content
     body_8bit: bool
     smtputf8: bool
+    header: bytes = b""  # goes out in the place of the first `instead_of` octets of `content`
+    instead_of: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how much goes out."""
+        return content_size(self.content) - self.instead_of + len(self.header)
 
 
 class Channel(Protocol):

@@ -26,6 +26,8 @@ class SmtpOptions:
     ca_file: str | None = None  # PEM; None: the system's
     username: str | None = None
     password: Callable[[], str] | None = field(default=None, repr=False)  # read at each sign-in
+    senders: tuple[str, ...] = ()  # who it may send as: addresses, `*@domain`; lower case; (): all
+    rewrite_from: str | None = None  # in the place of others; None: `username`, if an address
     hello: str | None = None  # name in EHLO; None: the machine's
     connections: int = 5
     messages_per_connection: int = 1000

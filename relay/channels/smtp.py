@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
+from relay.channels.sender import as_own
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
 from relay.channels.smtp_transaction import Transaction
-from relay.mail.attempt import Attempt, Outcome
+from relay.mail.attempt import Attempt, Outcome, Sent
+from relay.mail.reply import MAX_TEXT, Phase
 
 _CLOSE_SECONDS = 2.0
 
@@ -53,7 +56,7 @@ class SmtpChannel:
         """Make one transaction; raises only CancelledError."""
         async with self._room:
             started_at = self._now()
-            outcomes, data_sent = await self._deliver(parcel)
+            outcomes, data_sent = await self._deliver_as_own(parcel)
             return Attempt(
                 channel=self._name,
                 upstream=self.upstream,
@@ -74,6 +77,22 @@ class SmtpChannel:
             await asyncio.wait([one.gone for one in self._leaving], timeout=_CLOSE_SECONDS)
         for protocol in list(self._leaving):
             protocol.abort()
+
+    async def _deliver_as_own(self, parcel: Parcel) -> tuple[tuple[Outcome, ...], bool]:
+        """Return the same as `_deliver`; what the channel changed stands behind the replies."""
+        try:
+            parcel, change = await as_own(parcel, self._options)
+        except OSError as error:  # the content cannot be read
+            return (refused(error, Phase.DATA),) * len(parcel.forward_paths), False
+        outcomes, data_sent = await self._deliver(parcel)
+        if change:
+            outcomes = tuple(
+                Sent(replace(each.reply, text=f"{each.reply.text} ({change})"[:MAX_TEXT]))
+                if isinstance(each, Sent)
+                else each
+                for each in outcomes
+            )
+        return outcomes, data_sent
 
     async def _deliver(self, parcel: Parcel) -> tuple[tuple[Outcome, ...], bool]:
         """Return the outcomes and whether content was begun.

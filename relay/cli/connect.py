@@ -142,14 +142,15 @@ def _questions(
     *,
     send: bool,
 ) -> Questions:
+    from relay.channels.sender import may_send_as, own_address
     from relay.channels.smtp_probe import Questions
     from relay.connect.letter import trial_letter
 
-    username = options.username or ""
-    own = [username] if "@" in username else []
+    address = own_address(options)
+    own = [address] if address else []
     addresses = tuple(dict.fromkeys(senders or own))
     waiting = dict.fromkeys(_waiting_senders(channel.name, config))
-    others = tuple(each for each in waiting if each not in addresses)[:_MOST_SENDERS]
+    others = [each for each in waiting if each not in addresses and may_send_as(options, each)]
     recipient = to or (own[0] if own else None)
     parcel = None
     if send:
@@ -163,7 +164,12 @@ def _questions(
             queue_id=f"{int(utc_now().timestamp() * 1000):X}",
             at=utc_now(),
         )
-    return Questions(senders=addresses, waiting=others, recipient=recipient, parcel=parcel)
+    return Questions(
+        senders=addresses,
+        waiting=tuple(others[:_MOST_SENDERS]),
+        recipient=recipient,
+        parcel=parcel,
+    )
 
 
 def _waiting_senders(channel: str, config: Path | None) -> list[str]:

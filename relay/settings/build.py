@@ -170,6 +170,8 @@ def _smtp(
         ca_file=smtp.ca_file,
         username=smtp.username,
         password=secret_of(smtp.password, env) if smtp.password else None,
+        senders=tuple(each.lower() for each in smtp.senders),
+        rewrite_from=smtp.rewrite_from,
         hello=smtp.hello or hostname,
         connections=connections,
         messages_per_connection=smtp.messages_per_connection,

@@ -203,6 +203,12 @@ def _smtp(smtp: Smtp) -> Iterator[Found]:
             yield smtp.at("password"), "expected a username beside it, got none"
     if smtp.password is not None:
         yield from _secret(smtp.password)
+    names_none = smtp.rewrite_from is None and "@" not in (smtp.username or "")
+    if smtp.senders and names_none and smtp.knows("rewrite_from", "username"):
+        message = "expected a rewrite_from beside it, as the username is no address, got none"
+        yield smtp.at("senders"), message
+    if smtp.rewrite_from is not None and not smtp.senders and smtp.knows("senders"):
+        yield smtp.at("rewrite_from"), "expected senders beside it, got none"
     if is_loopback(smtp.host):
         return
     if smtp.security is Security.NONE:

@@ -157,6 +157,9 @@ NetworkBlock = Annotated[
     Network, leaf("a network such as 192.168.0.0/16 or fd00::/8, or an IP address", _network)
 ]
 Mailbox = Annotated[str, leaf("an address such as ann@example.com", _like(_MAILBOX))]
+Sender = Annotated[
+    str, leaf("an address such as ann@example.com, or *@example.com", _like(_MAILBOX))
+]
 FieldName = Annotated[str, leaf("the name of a header field, such as X-App", _like(_FIELD))]
 RefusalText = Annotated[str, leaf("a text in ASCII of at most 400 characters", _like(_REFUSAL))]
 Hold = Annotated[str | None, leaf("true, or a text that says why", _hold)]

@@ -138,6 +138,8 @@ class Smtp(Part):
     username: leaf.Text | None = None
     password: Password | None = None
     allow_unencrypted_password: leaf.Flag = False
+    senders: Annotated[tuple[leaf.Sender, ...], leaf.OneOrMore] = ()
+    rewrite_from: leaf.Mailbox | None = None
     hello: leaf.HostName | None = None
     messages_per_connection: leaf.Count = 1000
     connect_timeout: leaf.Wait = 30 * _SECOND

@@ -141,3 +141,24 @@ def test_a_rehearsal_uses_no_connection(tmp_path):
         f"state_dir: {tmp_path}\nrehearsal: true\nchannels: {{direct: {{smtp: {{host: a.b}}}}}}\n"
     )
     assert load(path, {}).channels["direct"].connected_at is None
+
+
+@pytest.mark.parametrize(
+    ("smtp", "expected"),
+    [
+        (", senders: [a@b.c]", "expected a rewrite_from beside it"),
+        (", rewrite_from: a@b.c", "expected senders beside it, got none"),
+        (", senders: [nobody]", "expected an address such as ann@example.com, or *@example.com"),
+    ],
+)
+def test_who_may_send_needs_an_address_to_send_as(tmp_path, smtp, expected):
+    with pytest.raises(SettingsError) as caught:
+        direct(tmp_path, "mail.example.com", smtp=smtp)
+    assert expected in str(caught.value)
+
+
+def test_who_may_send_is_compared_in_lower_case(tmp_path):
+    smtp = ", senders: '*@Mine.Example', rewrite_from: Me@mine.example"
+    options = direct(tmp_path, "mail.example.com", smtp=smtp).options
+    assert options.senders == ("*@mine.example",)
+    assert options.rewrite_from == "Me@mine.example"
