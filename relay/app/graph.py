@@ -17,6 +17,7 @@ from relay.channels.smtp import SmtpChannel
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.delivery.reports import Reporter
+from relay.delivery.senders import SenderCheck
 from relay.delivery.sweep import Sweep
 from relay.delivery.worker import Worker
 from relay.inspect.decoding import decode_header
@@ -150,12 +151,13 @@ def _lane(
     wake: Callable[[str], None],
 ) -> Lane:
     mine = settings.channels[channel.name]
+    judge = _judge(mine, base)
     return Lane(
         name=channel.name,
         worker=Worker(
             channel=channel,
             store=base.store,
-            judge=_judge(mine, base),
+            judge=judge,
             board=board,
             schedule=settings.retry,
             reporter=reporter,
@@ -169,6 +171,15 @@ def _lane(
         clock=base.clock,
         connections=mine.connections,
         max_recipients=mine.max_recipients,
+        senders=SenderCheck(
+            channel=channel,
+            store=base.store,
+            judge=judge,
+            board=board,
+            journal=base.journal,
+            clock=base.clock,
+            changed=wake,
+        ),
         changed=wake,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.mail.attempt import Attempt
+from relay.mail.attempt import Attempt, Refused
 from relay.mail.message import Content, content_size
 
 
@@ -41,6 +42,11 @@ class Channel(Protocol):
 
     async def send(self, parcel: Parcel) -> Attempt:
         """Make one transaction; raises only CancelledError."""
+
+    async def refused_senders(
+        self, reverse_paths: Sequence[str]
+    ) -> Mapping[str, Refused] | Refused:
+        """Return which of them the server does not take now, or why it cannot be asked."""
 
     async def close(self) -> None:
         """Give connections back; `send` is not called again."""

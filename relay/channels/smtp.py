@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
-from relay.channels.sender import as_own
+from relay.channels.sender import as_own, may_send_as, own_address
+from relay.channels.smtp_ask import ask_sender
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
 from relay.channels.smtp_transaction import Transaction
-from relay.mail.attempt import Attempt, Outcome, Sent
+from relay.mail.attempt import Attempt, Outcome, Refused, Sent
 from relay.mail.reply import MAX_TEXT, Phase
 
 _CLOSE_SECONDS = 2.0
@@ -65,6 +66,33 @@ class SmtpChannel:
                 outcomes=outcomes,
                 data_sent=data_sent,
             )
+
+    async def refused_senders(
+        self, reverse_paths: Sequence[str]
+    ) -> Mapping[str, Refused] | Refused:
+        """Ask on a new connection, which is kept."""
+        options = self._options
+        own = own_address(options)
+        asked = {each: each if may_send_as(options, each) else own for each in reverse_paths}
+        answers: dict[str, Refused] = {}
+        async with self._room:
+            session = Session(options, self._tls_context)
+            try:
+                await session.open()
+                for address in dict.fromkeys(each for each in asked.values() if each):
+                    answer = await ask_sender(session, address)
+                    if isinstance(answer, Refused):
+                        if answer.error is not None:
+                            return answer
+                        answers[address] = answer
+            except Exception as error:
+                session.abort()
+                return refused(error, session.phase)
+            except BaseException:
+                session.abort()
+                raise
+            self._give_back(session)
+        return {path: answers[each] for path, each in asked.items() if each in answers}
 
     async def close(self) -> None:
         """Say goodbye on the idle connections and wait a moment for the answers."""

@@ -121,6 +121,17 @@ class ChannelThrottled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SenderRefused:
+    """A channel that was mended does not take a sender whose mail waits for it."""
+
+    channel: str
+    reverse_path: str
+    reply: str
+    moved: int  # recipients that take another channel
+    held: int  # recipients that have none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """A delivery report (RFC 3464) was queued."""
 
@@ -186,6 +197,7 @@ Event = (
     | ChannelPaused
     | ChannelResumed
     | ChannelThrottled
+    | SenderRefused
     | Reported
     | OwnerActed
     | StoreTrouble

@@ -22,6 +22,7 @@ from relay.observe.events import (
     Refused,
     Reported,
     Result,
+    SenderRefused,
     SettingsLoaded,
     Started,
     Stopped,
@@ -48,7 +49,7 @@ _HOSTILE = re.compile(
 )
 
 _OfMail = Accepted | Attempted | Refused | Reported | InspectionFailed | OwnerActed | Swept
-_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled
+_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled | SenderRefused
 _OfHouse = (
     Started | Stopped | ListenerOpened | SettingsLoaded | StoreTrouble | StoreRecovered | Crashed
 )
@@ -67,7 +68,7 @@ def describe(event: Event) -> Line:
             | Swept()
         ):
             return _of_mail(event)
-        case ChannelPaused() | ChannelResumed() | ChannelThrottled():
+        case ChannelPaused() | ChannelResumed() | ChannelThrottled() | SenderRefused():
             return _of_channel(event)
         case (
             Started()
@@ -162,6 +163,12 @@ def _of_channel(event: _OfChannel) -> Line:
         case ChannelThrottled(channel=channel, limit=limit, until=until):
             what = (("channel", channel), ("limit", limit), ("until", until))
             return _INFO, "channel_throttled", what
+        case SenderRefused(
+            channel=channel, reverse_path=sender, reply=reply, moved=moved, held=held
+        ):
+            counts = (("moved", moved), ("held", held))
+            named = (("channel", channel), ("from", sender), ("reply", reply))
+            return _WARNING, "sender_refused", (*named, *counts)
         case _:
             assert_never(event)
 

@@ -26,6 +26,7 @@ from relay.observe.events import (
     Refused,
     Reported,
     Result,
+    SenderRefused,
     SettingsLoaded,
     Started,
     Stopped,
@@ -92,6 +93,7 @@ class Metrics:
                 | ChannelPaused()
                 | ChannelResumed()
                 | ChannelThrottled()
+                | SenderRefused()
                 | OwnerActed()
                 | StoreTrouble()
                 | StoreRecovered()
@@ -199,6 +201,7 @@ _OfHouse = (
     | ChannelPaused
     | ChannelResumed
     | ChannelThrottled
+    | SenderRefused
     | OwnerActed
     | StoreTrouble
     | StoreRecovered
@@ -226,6 +229,11 @@ class _HouseCounts:
         self._resumes = counter("relay_channel_resumes_total", "Ends of pauses.", "channel")
         self._throttles = counter(
             "relay_channel_throttles_total", "Times a limit of a channel was reached.", "channel"
+        )
+        self._senders = counter(
+            "relay_channel_senders_refused_total",
+            "Senders whose mail a mended channel does not take.",
+            "channel",
         )
         self._owner_actions = counter(
             "relay_owner_action_recipients_total", "Recipients a person acted upon.", "action"
@@ -259,6 +267,8 @@ class _HouseCounts:
                 self._resumes.labels(channel).inc()
             case ChannelThrottled(channel=channel):
                 self._throttles.labels(channel).inc()
+            case SenderRefused(channel=channel):
+                self._senders.labels(channel).inc()
             case OwnerActed(action=action, recipients=recipients):
                 self._owner_actions.labels(action).inc(recipients)
             case StoreTrouble():
