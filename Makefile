@@ -15,7 +15,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: $(BIN)/.run ## start a relay that rehearses: nothing leaves this machine (ARGS="…" for relay run)
-	@$(BIN)/relay run $(ARGS)
+	@$(BIN)/relay run $(or $(ARGS),--rehearsal)
 
 test: $(BIN)/.dev programs ## run all tests (ARGS="…" for pytest)
 	@$(BIN)/python -m pytest $(ARGS)

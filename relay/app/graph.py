@@ -29,6 +29,7 @@ from relay.observe.journal import Journal
 from relay.policy.classify import ClassifyRules
 from relay.policy.judgement import Judgement
 from relay.policy.kinds import Reason, Verdict
+from relay.policy.lexicon import Lexicon
 from relay.policy.plan import Plan, Refusal
 from relay.policy.route import RouteRules, route
 from relay.policy.rules import MailFacts
@@ -53,7 +54,6 @@ class Foundation:
     clock: Callable[[], datetime]
     ids: Callable[[], int]
     inspector: Inspector
-    classify_rules: ClassifyRules
     replies: ReplyDictionary
     providers: Providers
 
@@ -81,7 +81,7 @@ class Graph:
         return hashlib.sha256(repr(self.route_rules).encode()).hexdigest()
 
 
-def build(settings: Settings, base: Foundation) -> Graph:
+def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
     """Return the graph for `settings`; nothing of it runs yet. Raises OSError."""
     channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
     board = base.board
@@ -110,7 +110,12 @@ def build(settings: Settings, base: Foundation) -> Graph:
         sweep=_sweep(settings, base, board, lanes, reporter, wake),
         reception=Reception(
             inspector=base.inspector,
-            classify_rules=base.classify_rules,
+            classify_rules=ClassifyRules(
+                lexicon=lexicon,
+                trust_kind_field=settings.classification.trusted,
+                application_kinds=settings.classification.application_kinds,
+            ),
+            kind_rules=settings.classification.rules,
             route_rules=rules,
             store=base.store,
             journal=base.journal,

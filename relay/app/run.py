@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from relay import __version__
@@ -16,6 +16,7 @@ from relay.app.house import House
 from relay.app.systemd import Notifier, inherited_sockets
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
+from relay.delivery.sweep import STEP
 from relay.inspect.inspector import Inspector
 from relay.inspect.lexica import load_lexicon
 from relay.listener.listeners import Servers, open_listeners
@@ -26,13 +27,12 @@ from relay.observe import events
 from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
-from relay.policy.classify import ClassifyRules
-from relay.policy.health import Health, Paused
+from relay.policy.health import Health
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
-from relay.queue.store import StoreError
+from relay.queue.store import Opened, StoreError
 from relay.settings.mistakes import SettingsError
 from relay.settings.provided import known_providers
 from relay.settings.values import Settings
@@ -42,6 +42,16 @@ from relay.web.public import public_app
 from relay.web.server import ListenError, Tcp, UnixSocket, WebServer
 
 _STATUS = "taking mail on {}"
+_PARTS = (
+    "hostname",
+    "listeners",
+    "channels",
+    "classification",
+    "routing",
+    "retry",
+    "reports",
+    "history",
+)  # of the settings, as a reload tells of them
 _WORLD = (StoreError, ListenerError, ListenError, OSError)
 
 
@@ -108,6 +118,7 @@ class Relay:
         self._spool = Spool(settings.state_dir / "spool")
         self._store = SqliteStore(settings.state_dir, self._spool)
         self._inspector = Inspector(load_gateways())
+        self._lexicon = load_lexicon(settings.classification.phrases)
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None
         self._web: list[WebServer] = []
@@ -124,7 +135,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as self._group:
                 try:
-                    await self._start(opened.health, opened.recovered)
+                    await self._start(opened)
                     ready()
                     await self._stopping.wait()
                 finally:
@@ -136,10 +147,10 @@ class Relay:
         self._log.flush()
         return drained
 
-    async def _start(self, health: Mapping[str, Health], recovered: int) -> None:
+    async def _start(self, opened: Opened) -> None:
         settings = self._settings
-        base = self._foundation(health)
-        graph = build(settings, base)
+        base = self._foundation(opened.health)
+        graph = build(settings, base, self._lexicon)
         self._front = Front(graph)
         self._house = House(
             base=base,
@@ -152,13 +163,16 @@ class Relay:
             events.Started(
                 version=__version__,
                 settings=settings.source,
-                recovered=recovered,
+                recovered=opened.recovered,
                 rehearsal=settings.rehearsal,
             )
         )
         self._warn(settings)
+        if opened.latest_at > utc_now() + STEP:
+            await graph.sweep.after_step_back()
         await self._use(graph)
         await self._open_web(settings)
+        self._refuse_strangers(settings)
         self._servers = await self._listen(settings)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -177,7 +191,6 @@ class Relay:
             clock=utc_now,
             ids=Ids(utc_now),
             inspector=self._inspector,
-            classify_rules=ClassifyRules(lexicon=load_lexicon()),
             replies=ReplyDictionary.load(),
             providers=known_providers(),
         )
@@ -202,6 +215,16 @@ class Relay:
             spool=self._spool,
             sockets={address: sock.dup() for address, sock in self._sockets.items()},
         )
+
+    def _refuse_strangers(self, settings: Settings) -> None:
+        """Close sockets that were handed over and are no listener's: their clients would hang."""
+        known = {listener.address for listener in settings.listeners}
+        for address in self._sockets.keys() - known:
+            self._sockets.pop(address).close()
+            detail = f"a socket was handed over for {address}, which is no listener of the settings"
+            self._journal.record(
+                events.SettingsLoaded(path=settings.source, ok=True, detail=detail)
+            )
 
     def _addresses(self) -> tuple[str, ...]:
         found = self._servers.addresses if self._servers else ()
@@ -277,14 +300,18 @@ class Relay:
                 "state_dir and http change only with a restart",
                 "restart relay, or set them back and reload again",
             )
+        lexicon = self._lexicon
+        if new.classification.phrases != old.classification.phrases:
+            # in a thread: it takes as long as some hundred messages
+            lexicon = await asyncio.to_thread(load_lexicon, new.classification.phrases)
         try:
-            graph = build(new, self._house.base)
+            graph = build(new, self._house.base, lexicon)
             await self._change_listeners(old, new)
         except (OSError, ListenerError) as error:
             self._house.base.board.set_channels(old.channels)
             raise HouseError(str(error), "mend the settings and reload again") from error
         await self._change_graph(graph)
-        self._settings = new
+        self._settings, self._lexicon = new, lexicon
         self._warn(new)
         said = _difference(old, new)
         self._journal.record(events.SettingsLoaded(path=new.source, ok=True, detail=said))
@@ -292,11 +319,7 @@ class Relay:
 
     async def _change_graph(self, graph: Graph) -> None:
         """Let the old lanes finish what they began while the new ones take over."""
-        board = self._house.base.board
-        for name in graph.channels:
-            health = board.health(name)
-            if isinstance(health, Paused):  # what was mended is tried at once, by one message
-                board.set_health(name, replace(health, until=utc_now()))
+        self._house.base.board.hurry(utc_now())  # what was mended is tried at once
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
@@ -347,11 +370,7 @@ class Relay:
 
 def _difference(old: Settings, new: Settings) -> str:
     """Return in words which parts of the settings differ."""
-    parts = [
-        name
-        for name in ("hostname", "listeners", "channels", "routing", "retry", "reports", "history")
-        if getattr(old, name) != getattr(new, name)
-    ]
+    parts = [name for name in _PARTS if getattr(old, name) != getattr(new, name)]
     return f"changed: {', '.join(parts)}" if parts else "nothing changed"
 
 

@@ -11,7 +11,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -54,7 +54,12 @@ _LIVE_WITH_FILE = """\
 To go live, take `rehearsal: true` out of {file} and start again."""
 
 
-def run(config: Config = None) -> None:
+def run(
+    config: Config = None,
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Rehearse, whatever settings there are.")
+    ] = False,
+) -> None:
     """Take mail and send it, until SIGTERM or Ctrl-C.
 
     Without settings it rehearses: mail is taken, decided on and filed, and nothing leaves the
@@ -66,13 +71,16 @@ def run(config: Config = None) -> None:
 
     from relay.app.run import CannotRunError
     from relay.app.run import run as run_relay
-    from relay.settings.loader import load
+    from relay.settings.loader import load, rehearsal_settings
     from relay.settings.mistakes import SettingsError
+
+    def read() -> Settings:
+        return rehearsal_settings(os.environ) if rehearsal else load(config, os.environ)
 
     welcome = partial(_welcome, config)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            drained = runner.run(run_relay(lambda: load(config, os.environ), os.environ, welcome))
+            drained = runner.run(run_relay(read, os.environ, welcome))
     except SettingsError as error:
         end_with_mistakes(error)
     except CannotRunError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.policy.health import Health, Open, Paused, Stopped
@@ -65,6 +65,12 @@ class Board:
         is_due = channel in self._unchecked
         self._unchecked.discard(channel)
         return is_due
+
+    def hurry(self, now: datetime) -> None:
+        """Let every paused channel be probed from `now` on."""
+        for name, health in self._health.items():
+            if isinstance(health, Paused):
+                self._health[name] = replace(health, since=min(health.since, now), until=now)
 
     def is_paused(self, channel: str) -> bool:
         """Return whether a fault or a person keeps it from sending freely."""

@@ -41,6 +41,8 @@ class Lane:
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _turning: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _hungry: bool = True  # there may be more due than was claimed
     _sending: int = 0  # of the tasks, the others are writing down what came of it
     _draining: bool = False
     _checking: bool = False  # who waits to send; nothing is claimed meanwhile
@@ -54,7 +56,8 @@ class Lane:
         while not self._draining:
             self._news.clear()
             try:
-                look_at = await self._turn(group)
+                async with self._turning:
+                    look_at = await self._turn(group)
             except StoreError as error:
                 self.journal.record(events.StoreTrouble(detail=str(error)))
                 look_at = self.clock() + _TROUBLE_WAIT
@@ -64,8 +67,9 @@ class Lane:
         """Take no more; return when what is being sent is settled."""
         self._draining = True
         self.wake()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        async with self._turning:  # what is just being claimed is sent too
+            while self._tasks:
+                await asyncio.wait(self._tasks)
 
     def abandon(self) -> None:
         """Break off what is still being sent: its lease is found at the next start."""
@@ -74,6 +78,7 @@ class Lane:
 
     async def _turn(self, group: asyncio.TaskGroup) -> datetime | None:
         """Start what may be started; return when to look again, None for not before news."""
+        self._hungry = True
         now = self.clock()
         if self.name in self.board.closed(now):
             await self._divert(now)
@@ -90,6 +95,7 @@ class Lane:
             Room(leases=room, recipients=self.max_recipients, lease_for=_LEASE_FOR),
             now,
         )
+        self._hungry = len(claim.leases) == room
         for lease in claim.leases:
             self._start(group, lease)
         return self._after(claim, room, now)
@@ -170,12 +176,14 @@ class Lane:
             )
         finally:
             self.in_flight.discard(lease.message_id)
-            asyncio.get_running_loop().call_soon(self.wake)
+            if self._hungry:
+                asyncio.get_running_loop().call_soon(self.wake)
 
     def _sent(self) -> None:
         """A connection is free."""
         self._sending -= 1
-        self.wake()
+        if self._hungry:
+            self.wake()
 
     async def _divert(self, now: datetime) -> None:
         """Let what has another channel in its plan go by it, now that this one is closed."""

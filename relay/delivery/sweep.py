@@ -23,7 +23,7 @@ from relay.queue.store import Retention, Store, StoreError
 
 _EVERY = timedelta(seconds=20)
 _AT_ONCE = 500
-_STEP = timedelta(seconds=30)  # of the wall clock against the monotonic one
+STEP = timedelta(seconds=30)  # back: the clock was set
 _HEADER_BYTES = 16384
 
 
@@ -51,8 +51,8 @@ class Sweep:
                 self.journal.record(events.StoreTrouble(detail=str(error)))
             await asyncio.sleep(_EVERY.total_seconds())
             passed = timedelta(seconds=asyncio.get_running_loop().time() - steady)
-            if self.clock() < wall + passed - _STEP:
-                await self._after_step_back()
+            if self.clock() < wall + passed - STEP:
+                await self.after_step_back()
 
     async def once(self) -> None:
         """Do everything that is due."""
@@ -73,13 +73,15 @@ class Sweep:
             if not part.more:
                 return messages
 
-    async def _after_step_back(self) -> None:
+    async def after_step_back(self) -> None:
         """The clock was stepped back: nothing waits longer than its wait from now."""
+        now = self.clock()
         longest = max(*self.schedule.waits, self.schedule.in_doubt_wait)
         try:
-            await self.store.clamp(self.clock() + longest)
+            await self.store.clamp(now, now + longest)
         except StoreError as error:
             self.journal.record(events.StoreTrouble(detail=str(error)))
+        self.board.hurry(now)
         for channel in self.board.channels:
             self.changed(channel)
 

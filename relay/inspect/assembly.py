@@ -15,9 +15,10 @@ MAX_SUBJECT = 300
 MAX_VALUE = 400
 MAX_TEXT = 12_000  # characters of the new text; the last quarter is its end
 MAX_QUOTED = 2_000
+MAX_TEXT_PARTS = 4
 MAX_RAW_TEXT = 64 * 1024  # bytes of a text part
 MAX_DOCUMENT_PARTS = 20
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024  # encoded, all together
+MAX_DOCUMENT_BYTES = 20 * 1024 * 1024  # encoded, all together
 
 _NOT_DOCUMENTS = ("image/", "audio/", "video/", "font/")
 _NOT_DOCUMENT_TYPES = frozenset(
@@ -68,7 +69,8 @@ def assemble(
     """Return what the message in `buffer[:end]` shows by itself."""
     structure = walk(buffer, end)
     headers = _headers(structure.fields)
-    subject = decode_header(_first(structure.fields, "subject"))[:MAX_SUBJECT]
+    charset = next((leaf.parameters.get("charset") for leaf in structure.leaves), None)
+    subject = decode_header(_first(structure.fields, "subject"), charset)[:MAX_SUBJECT]
     sender_name, sender = split_address(_first(structure.fields, "from"))
     is_answer = "in-reply-to" in headers or "references" in headers or _is_answer(subject)
     body = _Body(buffer, is_answer)
@@ -115,7 +117,8 @@ def _bounded(evidence: Evidence, documents: list[Leaf]) -> Assembly:
     for leaf in documents:
         total += leaf.end - leaf.start
         if len(kept) >= MAX_DOCUMENT_PARTS or total > MAX_DOCUMENT_BYTES:
-            problem = f"only {len(kept)} attachments were opened"
+            left = len(documents) - len(kept)
+            problem = f"{left} attachments were not opened: too many or too large"
             return Assembly(replace(evidence, problems=(*evidence.problems, problem)), kept)
         kept.append(leaf)
     return Assembly(evidence, kept)
@@ -144,7 +147,7 @@ class _Body:
         self.calendar: str | None = None
 
     def add(self, leaf: Leaf) -> None:
-        if len(self._plain) + len(self._html) >= 6:
+        if len(self._plain) + len(self._html) >= MAX_TEXT_PARTS:
             return
         source = self._decoded(leaf)
         if leaf.media_type == "text/plain":
@@ -233,6 +236,8 @@ def _report_type(structure: Structure) -> str | None:
     for kind, parameters in structure.containers:
         if kind == "multipart/report":
             return parameters.get("report-type", "").lower()
+    if any(leaf.media_type == "message/delivery-status" for leaf in structure.leaves):
+        return "delivery-status"
     return None
 
 

@@ -83,9 +83,15 @@ def _decode_uu(raw: bytes) -> bytes:
     return b"".join(lines)
 
 
-def decode_header(raw: bytes) -> str:
-    """Return an unstructured field unfolded, its encoded words (RFC 2047) decoded, no controls."""
-    text = decode_text(raw, None)
+def decode_header(raw: bytes, charset: str | None = None) -> str:
+    """Return an unstructured field unfolded, its encoded words (RFC 2047) decoded, no controls.
+
+    `charset` is the body's: programs that write a header without encoding it use the same.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = decode_text(raw, charset)
     if "=?" in text:
         text = _ENCODED_WORD.sub(_decode_word, text, count=MAX_ENCODED_WORDS)
     return _CONTROLS.sub(" ", text).strip()

@@ -19,11 +19,11 @@ from relay.policy.evidence import Document, EInvoice, Reading
 
 MAX_DOCUMENTS = 20
 MAX_NESTING = 3
-MAX_FILE_BYTES = 24 * 1024 * 1024
+MAX_FILE_BYTES = 12 * 1024 * 1024
 MAX_TEXT = 12_000
 
 _XML_START = re.compile(rb"\s*<(?:\?xml|[A-Za-z_][\w.\-]*:?[A-Za-z]|!--)")
-_HTML_START = re.compile(rb"\s*<(?:!doctype html|html|body|head|table|div|p)\b", re.IGNORECASE)
+_HTML_START = re.compile(rb"\s*<(?:!doctype html|html|body|head|table|div|p)[\s>]", re.IGNORECASE)
 _EDIFACT = re.compile(r"UN[AB].{0,300}?UNH\+[^+]{1,20}\+(INVOIC|ORDERS|QUOTES)", re.DOTALL)
 _EDIFACT_KINDS = {"INVOIC": "invoice", "ORDERS": "order", "QUOTES": "quote"}
 _DOCUMENT_NAMES = (".pdf", ".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".xml", ".zip", ".p7m")

@@ -11,6 +11,7 @@ from relay.policy.evidence import Markup
 
 MAX_LINKS = 40
 MAX_LINK_TEXT = 80
+_LAYOUT_SHOWS = 8_000  # characters within which a template shows itself
 
 _SKIPPED = re.compile(r"<(style|script|head|title|!--)", re.IGNORECASE)
 _ENDS = {
@@ -24,13 +25,11 @@ _BLOCK = re.compile(
 )
 _CELL = re.compile(r"</?t[dh]\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
-_BLANKS = re.compile(r"[ \t\r\f\v\xa0\u200c\u034f]+")
-_LINES = re.compile(r" ?\n[ \n]*")
+_INVISIBLE = re.compile("[\u034f\u200b-\u200f\ufeff]")  # fills the preview of newsletters
 _LAYOUT = re.compile(
     r"role=.?presentation|<table\b|width[:=].?.?\d{3}|max-width|@media|viewport|bgcolor",
     re.IGNORECASE,
 )
-_IMAGE = re.compile(r"<img\b", re.IGNORECASE)
 _SCHEMA = re.compile(
     r"\"@type\"\s{0,9}:\s{0,9}\"([A-Za-z]{3,40})\"|itemtype=.?https?://schema\.org/([A-Za-z]{3,40})"
 )
@@ -53,8 +52,10 @@ class Page:
 
 def read_html(source: str, *, is_answer: bool) -> Page:
     """Return what `source` shows; in an answer the quoted message is set apart."""
-    schemas = tuple(dict.fromkeys(a or b for a, b in _SCHEMA.findall(source)[:20]))
-    has_layout = len(_LAYOUT.findall(source)[:8]) >= 3
+    schemas: tuple[str, ...] = ()
+    if "schema.org" in source:
+        schemas = tuple(dict.fromkeys(a or b for a, b in _SCHEMA.findall(source)[:20]))
+    has_layout = len(_LAYOUT.findall(source, 0, _LAYOUT_SHOWS)) >= 3
     body = _without_hidden(source)
     quoted = ""
     if is_answer and (cut := _QUOTE.search(body)):
@@ -70,7 +71,7 @@ def read_html(source: str, *, is_answer: bool) -> Page:
     markup = Markup(
         links=links + buttons,
         link_count=len(found),
-        image_count=len(_IMAGE.findall(body)),
+        image_count=body.count("<img") + body.count("<IMG"),
         has_layout=has_layout,
         schemas=schemas,
     )
@@ -79,12 +80,15 @@ def read_html(source: str, *, is_answer: bool) -> Page:
 
 def show(source: str) -> str:
     """Return the text of a piece of HTML, a line for a block."""
-    text = _BLANKS.sub(" ", source.replace("\r\n", " ").replace("\n", " "))
-    text = _TAG.sub("", _CELL.sub(" ", _BLOCK.sub("\n", text)))
+    text = _BLOCK.sub("\n", " ".join(source.split()))
+    text = _TAG.sub("", _CELL.sub(" ", text))
     if "&" in text:
         with suppress(ValueError):  # a character reference of thousands of digits
             text = html.unescape(text)
-    return _LINES.sub("\n", _BLANKS.sub(" ", text)).strip()
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text)
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line for line in lines if line)
 
 
 def _without_hidden(source: str) -> str:

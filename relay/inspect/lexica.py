@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from relay.policy.lexicon import Concept, Lexicon, Phrase
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Phrase
 
 _ABOUT = frozenset({"language", "name"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -29,6 +30,13 @@ def shipped_phrases() -> tuple[Phrase, ...]:
             data = yaml.load(file.read_text("utf-8"), Loader=_LOADER)  # noqa: S506 -- a safe loader
             phrases.extend(parse_lexicon(data, file.name))
     return tuple(phrases)
+
+
+@lru_cache(maxsize=1)
+def shipped_languages() -> tuple[str, ...]:
+    """Return the codes of the languages that the package ships."""
+    names = (file.name for file in files("relay.inspect").joinpath("lexicon").iterdir())
+    return tuple(sorted(name[:-5] for name in names if name.endswith(".yaml")))
 
 
 def load_lexicon(additions: Iterable[Phrase] = ()) -> Lexicon:
@@ -62,9 +70,15 @@ def parse_lexicon(data: Any, name: str) -> Iterator[Phrase]:
                 yield Phrase(phrase, concept, language)
 
 
+def split_weight(entry: str) -> tuple[str, float | None]:
+    """Return the text of `text =2` and its weight, None without; raises ValueError."""
+    text, sign, weight = entry.rpartition("=")
+    return (text.strip(), float(weight)) if sign else (entry, None)
+
+
 def _weighted(entry: str, concept: Concept, language: str, where: str) -> Phrase:
-    text, _, weight = entry.rpartition("=")
     try:
-        return Phrase(text.strip(), concept, language, float(weight))
+        text, weight = split_weight(entry)
     except ValueError:
         raise LexiconError(f"{where}: {entry!r}: expected a number after =") from None
+    return Phrase(text, concept, language, 1.0 if weight is None else weight)

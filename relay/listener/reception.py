@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from relay.inspect.facts import copies_of
 from relay.inspect.inspector import Inspector
 from relay.mail.message import Message
 from relay.mail.reply import Reply
@@ -17,7 +18,7 @@ from relay.policy.evidence import Evidence
 from relay.policy.kinds import Verdict
 from relay.policy.plan import Plan, Refusal
 from relay.policy.route import RouteRules, first_channel, route, safe_reply_text
-from relay.policy.rules import MailFacts
+from relay.policy.rules import KindRule, MailFacts, header_names, overrule
 from relay.queue.store import Entry, Store, StoreError
 
 
@@ -27,6 +28,7 @@ class Reception:
 
     inspector: Inspector
     classify_rules: ClassifyRules
+    kind_rules: tuple[KindRule, ...]
     route_rules: RouteRules
     store: Store
     journal: Journal
@@ -47,8 +49,10 @@ class Reception:
         """Return 250 once the message is durable, 4yz when it cannot be kept, 550 by a rule."""
         began_at = self.clock()
         evidence = await self.inspector.inspect(message.envelope, message.origin, message.content)
-        verdict = classify(evidence, self.classify_rules)
-        plans = self._plan(message, evidence, verdict)
+        found = classify(evidence, self.classify_rules)
+        copies = self._copies(message, evidence, found)
+        verdict = overrule(found, copies, self.kind_rules)
+        plans = self._plan(copies, verdict)
         if isinstance(plans, Refusal):
             return self._refuse(message, plans)
         closed = self.closed(began_at)
@@ -68,27 +72,19 @@ class Reception:
             return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
         return self._accepted(message, evidence, verdict, channels, began_at)
 
-    def _plan(
-        self, message: Message, evidence: Evidence, verdict: Verdict
-    ) -> tuple[Plan, ...] | Refusal:
+    def _copies(
+        self, message: Message, evidence: Evidence, found: Verdict
+    ) -> tuple[MailFacts, ...]:
+        names = self.route_rules.header_names | header_names(rule.when for rule in self.kind_rules)
+        return copies_of(
+            evidence, message.envelope, message.origin, message.size_bytes, found.kind, names
+        )
+
+    def _plan(self, copies: tuple[MailFacts, ...], verdict: Verdict) -> tuple[Plan, ...] | Refusal:
         """Return a plan for each forward-path; one refusal refuses the message."""
-        header = {
-            name: (evidence.headers[name],)
-            for name in self.route_rules.header_names
-            if name in evidence.headers
-        }
         plans = []
-        for forward_path in message.envelope.forward_paths:
-            facts = MailFacts(
-                kind=verdict.kind,
-                reverse_path=message.envelope.reverse_path,
-                forward_path=forward_path,
-                header=header,
-                application=message.origin.application,
-                listener=message.origin.listener,
-                size_bytes=message.size_bytes,
-            )
-            plan = route(verdict, facts, self.route_rules)
+        for facts in copies:
+            plan = route(verdict, replace(facts, kind=verdict.kind), self.route_rules)
             if isinstance(plan, Refusal):
                 return plan
             plans.append(plan)

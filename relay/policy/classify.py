@@ -10,33 +10,33 @@ The steps are tried in this order and the first that can answer does:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relay.policy.classify_document import LABELS, Finding, judge_document, judge_scanned
-from relay.policy.classify_signals import (
-    Signal,
-    Words,
-    find_words,
-    header_signals,
-    hints_of,
-    only_talks,
-    sender_signals,
-    shape_signals,
-    word_signals,
-)
-from relay.policy.classify_weights import BASE, WEIGHTS
+from relay.policy.classify_document import Finding, judge_document
+from relay.policy.classify_facts import called_a_report, certain
+from relay.policy.classify_signals import find_words, hints_of
+from relay.policy.classify_weighing import Weighed, weigh
 from relay.policy.evidence import Evidence, Reading
 from relay.policy.kinds import Kind, Reason, Verdict
-from relay.policy.lexicon import Concept, Lexicon
+from relay.policy.lexicon import Lexicon
 
 KIND_FIELD = "x-relay-kind"
-_SURE_DOCUMENT = 0.68
-_SURE_BODY = 0.8
-_SHORTEST_DOCUMENT = 150  # characters of a body that may be an invoice
-_MAX_REASONS = 5
-_ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re"})
+
+_SURE_DOCUMENT = 0.68  # certainty from which a document decides alone
+_DECIDED = {
+    Kind.INVOICE: 0.7,
+    Kind.QUOTE: 0.7,
+    Kind.STATEMENT: 0.7,
+    Kind.RECEIPT: 0.7,
+    Kind.MARKETING: 0.97,
+    Kind.DIRECT: 2.0,  # never: what cannot be read may be the invoice
+}
+"""Certainty from which an attachment that could not be read leaves no doubt; else 0.9."""
+_GUESS = 0.4  # certainty below which nothing is known
+_FACELESS = 0.62  # and below which direct mail without a trace of a mail client is doubted
+_UNSURE = 0.6  # the most that is claimed when unsure
+_TEXT = 0.99  # and the most of what was weighed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,30 +44,31 @@ class ClassifyRules:
     """What the owner and the lexicon say; the same for all messages."""
 
     lexicon: Lexicon
-    trust_kind_field: frozenset[str] = (
-        frozenset()
-    )  # listeners and applications that may declare a kind
-    application_kinds: Mapping[str, Kind] = field(
-        default_factory=dict
-    )  # login: kind of what it sends
+    trust_kind_field: frozenset[str] = frozenset()
+    """Listeners and applications that may declare a kind."""
+    application_kinds: Mapping[str, Kind] = field(default_factory=dict)
+    """What the applications send, by login."""
 
 
 def classify(evidence: Evidence, rules: ClassifyRules) -> Verdict:
     """Return what the message is; unsure when what decides could not be read."""
-    verdict = _declared(evidence, rules) or _certain(evidence)
+    verdict = _declared(evidence, rules) or certain(evidence)
     if verdict is not None:
         return verdict
     words = find_words(evidence, rules.lexicon)
-    report = _automatic_answer(evidence, words)
+    report = called_a_report(evidence, words)
     if report is not None:
         return report
     hints = hints_of(words)
-    findings = [
-        finding
-        for document in evidence.documents
-        if (finding := judge_document(document, rules.lexicon, hints)) is not None
-    ]
-    return _by_document(evidence, findings) or _weighed(evidence, words, hints, findings, rules)
+    judged = (judge_document(document, rules.lexicon, hints) for document in evidence.documents)
+    findings = [finding for finding in judged if finding is not None]
+    best = _best(findings)
+    if best is not None:
+        return _of_document(best, evidence)
+    unread = _is_unread(evidence)
+    weighed = weigh(evidence, words, findings, hints, rules.lexicon, unread=unread)
+    is_doubtful = unread or bool(evidence.problems) or any(one.is_table for one in findings)
+    return _conclude(weighed, evidence, is_doubtful=is_doubtful)
 
 
 def _declared(evidence: Evidence, rules: ClassifyRules) -> Verdict | None:
@@ -83,179 +84,43 @@ def _declared(evidence: Evidence, rules: ClassifyRules) -> Verdict | None:
     return None
 
 
-def _certain(evidence: Evidence) -> Verdict | None:
-    if evidence.gateway is not None:
-        reason = Reason("recipient", evidence.gateway)
-        return Verdict(kind=Kind.SMS, certainty=0.99, reasons=(reason,))
-    headers = evidence.headers
-    if evidence.report_type is not None:
-        reason = Reason("Content-Type", f"a report ({evidence.report_type or 'of no type'})")
-        return Verdict(kind=Kind.REPORT, certainty=0.99, reasons=(reason,))
-    if headers.get("auto-submitted", "").lower().startswith("auto-replied"):
-        return Verdict(
-            kind=Kind.REPORT,
-            certainty=0.99,
-            reasons=(Reason("Auto-Submitted", "an automatic answer"),),
-        )
-    if evidence.null_reverse_path:
-        reason = Reason("envelope", "no reverse-path: nothing that is to be answered")
-        return Verdict(kind=Kind.REPORT, certainty=0.97, reasons=(reason,))
-    return None
-
-
-def _automatic_answer(evidence: Evidence, words: Words) -> Verdict | None:
-    """Return the verdict on vacation notes and old-fashioned bounces."""
-    headers = evidence.headers
-    local = evidence.sender.rpartition("@")[0].lower()
-    if local in ("mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon", "mmdf"):
-        reason = Reason("From", f"'{local}' reports on mail")
-        return Verdict(kind=Kind.REPORT, certainty=0.97, reasons=(reason,))
-    for name in (
-        "x-autoreply",
-        "x-autorespond",
-        "x-autoresponder",
-        "x-autoreply-from",
-        "x-mail-autoreply",
-        "x-autogenerated",
-        "x-failed-recipients",
-    ):
-        if name in headers:
-            return Verdict(
-                kind=Kind.REPORT, certainty=0.97, reasons=(Reason(name, "an automatic answer"),)
-            )
-    automatic = headers.get("precedence", "").lower() in ("auto_reply", "auto-reply", "autoreply")
-    if automatic:
-        return Verdict(
-            kind=Kind.REPORT, certainty=0.97, reasons=(Reason("Precedence", "an automatic answer"),)
-        )
-    for concept in (Concept.AUTO_REPLY, Concept.UNDELIVERED):
-        hit = next((hit for hit in words.subject if hit.concept is concept), None)
-        if hit is None:
-            continue
-        is_first = hit.at == 0
-        backed = "x-auto-response-suppress" in headers or "in-reply-to" in headers
-        if (concept is Concept.UNDELIVERED and is_first) or (
-            is_first and (":" in evidence.subject or backed)
-        ):
-            return Verdict(
-                kind=Kind.REPORT, certainty=0.93, reasons=(Reason("Subject", f"'{hit.found}'"),)
-            )
-    return None
-
-
-def _by_document(evidence: Evidence, findings: list[Finding]) -> Verdict | None:
-    best = max(
-        (finding for finding in findings if finding.kind is not None),
+def _best(findings: list[Finding]) -> Finding | None:
+    """Return the document that decides: an invoice or quote before others."""
+    return max(
+        (
+            finding
+            for finding in findings
+            if finding.kind is not None and finding.certainty >= _SURE_DOCUMENT
+        ),
         key=lambda finding: (finding.kind in (Kind.INVOICE, Kind.QUOTE), finding.certainty),
         default=None,
     )
-    if best is None or best.kind is None or best.certainty < _SURE_DOCUMENT:
-        return None
-    return Verdict(
-        kind=best.kind, certainty=best.certainty, reasons=_with_problems(best.reasons, evidence)
-    )
 
 
-def _weighed(
-    evidence: Evidence,
-    words: Words,
-    hints: Mapping[Kind, float],
-    findings: list[Finding],
-    rules: ClassifyRules,
-) -> Verdict:
-    """Return the kind that all signals together speak for."""
-    signals = [
-        *header_signals(evidence),
-        *sender_signals(evidence),
-        *shape_signals(evidence),
-        *word_signals(evidence, words),
-    ]
-    scores = dict(BASE)
-    asking = any(signal.name in _ASKING for signal in signals)
-    carries = any(finding.kind is not None for finding in findings) or _unread(evidence)
-    told: dict[Kind, list[tuple[float, Reason]]] = {kind: [] for kind in scores}
-    talking = asking or only_talks(words)
-    for signal in signals:
-        damp = 0.3 if talking and not carries and _names_document(signal) else 1.0
-        for kind, weight in WEIGHTS.get(signal.name, {}).items():
-            gain = weight * signal.value * damp
-            scores[kind] += gain
-            if signal.reason is not None and gain > 0:
-                told[kind].append((gain, signal.reason))
-    if _unread(evidence):
-        for kind, hint in hints.items():
-            scores[kind] += 2.5 * min(hint, 1.6)
-    for finding in findings:
-        _add_finding(finding, scores, told)
-    if not findings and not asking:
-        _add_finding_of_body(words, rules, scores, told)
-    return _conclude(evidence, scores, told)
+def _of_document(best: Finding, evidence: Evidence) -> Verdict:
+    """Return the verdict of a document."""
+    assert best.kind is not None
+    reasons = _with_problems(best.reasons, evidence)
+    return Verdict(kind=best.kind, certainty=best.certainty, reasons=reasons)
 
 
-def _names_document(signal: Signal) -> bool:
-    return signal.name.startswith(
-        ("subject.numbered", "body.numbered", "subject.word", "body.word")
-    )
-
-
-def _add_finding(
-    finding: Finding, scores: dict[Kind, float], told: dict[Kind, list[tuple[float, Reason]]]
-) -> None:
-    if finding.kind is None:
-        scores[Kind.DIRECT] += 1.5
-        for kind in (Kind.INVOICE, Kind.QUOTE, Kind.STATEMENT, Kind.RECEIPT):
-            scores[kind] -= 3.0
-        told[Kind.DIRECT].extend((1.5, reason) for reason in finding.reasons)
-        return
-    gain = 6 * finding.certainty
-    scores[finding.kind] += gain
-    told[finding.kind].extend((gain, reason) for reason in finding.reasons)
-
-
-def _add_finding_of_body(
-    words: Words,
-    rules: ClassifyRules,
-    scores: dict[Kind, float],
-    told: dict[Kind, list[tuple[float, Reason]]],
-) -> None:
-    """Let a body that is itself an invoice count like a document, somewhat less."""
-    labels = {hit.concept for hit in words.body if hit.concept in LABELS}
-    if len(labels) < 2 or len(words.folded) < _SHORTEST_DOCUMENT:
-        return
-    finding = judge_scanned(words.folded, words.scan, "body", rules.lexicon, {})
-    if finding.kind is None or finding.certainty < _SURE_BODY:
-        return
-    gain = 3.5 * finding.certainty
-    scores[finding.kind] += gain
-    told[finding.kind].extend((gain, reason) for reason in finding.reasons)
-
-
-def _unread(evidence: Evidence) -> bool:
-    return evidence.encrypted or any(
-        document.reading is not Reading.READ for document in evidence.documents
-    )
-
-
-def _conclude(
-    evidence: Evidence,
-    scores: dict[Kind, float],
-    told: dict[Kind, list[tuple[float, Reason]]],
-) -> Verdict:
-    kind = max(scores, key=lambda candidate: scores[candidate])
-    top = scores[kind]
-    certainty = 1 / sum(math.exp(score - top) for score in scores.values())
-    reasons = tuple(
-        reason for _, reason in sorted(told[kind], key=lambda item: item[0], reverse=True)
-    )[:_MAX_REASONS] or (Reason("message", "nothing that speaks for another kind"),)
-    unsure = (_unread(evidence) or bool(evidence.problems)) and kind in (
-        Kind.DIRECT,
-        Kind.MARKETING,
-    )
+def _conclude(weighed: Weighed, evidence: Evidence, *, is_doubtful: bool) -> Verdict:
+    """Return the verdict of the scales; unsure when an attachment may be more than it seems."""
+    kind, certainty = weighed.kind, weighed.certainty
+    is_unread = is_doubtful and certainty < _DECIDED.get(kind, 0.9)
+    is_faceless = weighed.is_faceless and kind is Kind.DIRECT and certainty < _FACELESS
+    unsure = is_unread or is_faceless or certainty < _GUESS
     return Verdict(
         kind=kind,
-        certainty=min(certainty, 0.99),
-        reasons=_with_problems(reasons, evidence),
+        certainty=min(certainty, _UNSURE if unsure else _TEXT),
+        reasons=_with_problems(weighed.reasons, evidence),
         unsure=unsure,
+    )
+
+
+def _is_unread(evidence: Evidence) -> bool:
+    return evidence.encrypted or any(
+        document.reading is not Reading.READ for document in evidence.documents
     )
 
 
@@ -268,8 +133,5 @@ def _with_problems(reasons: tuple[Reason, ...], evidence: Evidence) -> tuple[Rea
     ]
     if evidence.encrypted:
         unread.append(Reason("body", "encrypted"))
-    return (
-        *reasons,
-        *unread[:3],
-        *(Reason("reading", problem) for problem in evidence.problems[:3]),
-    )
+    problems = [Reason("reading", problem) for problem in evidence.problems]
+    return (*reasons, *unread[:3], *problems[:3])

@@ -10,10 +10,11 @@ MAX_NUMBERS = 160
 _REACH = 6  # numbers of one row of a table
 
 _NUMBER = re.compile(  # thousands set apart by points, commas, apostrophes
-    r"(?<![\w.,/:\-])(?:\d{1,3}(?:[.,'’]\d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-])"
+    r"(?<![\w.,/:\-])(?:\d{1,3}(?:[.,'’]\d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)"
+    r"(?![\w/:\-]| ?%)"
 )
 _SPACED_NUMBER = re.compile(  # or by blanks
-    r"(?<![\w.,/:\-])(?:\d{1,3}(?: \d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-])"
+    r"(?<![\w.,/:\-])(?:\d{1,3}(?: \d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-]| ?%)"
 )
 _SPACED = re.compile(r"\d \d{3}\b")
 _CURRENCY = re.compile(
@@ -69,6 +70,16 @@ class _Number:
     value: int  # hundredths
     decimals: int
 
+    @property
+    def is_grouped(self) -> bool:
+        """Return whether its thousands are set apart."""
+        return not self.decimals and not self.text.isdigit()
+
+    @property
+    def is_month(self) -> bool:
+        """Return whether it reads as a year and a month, `2020.05`."""
+        return 1990_00 <= self.value <= 2040_12 and self.value % 100 <= 12 and len(self.text) == 7
+
 
 def read_sums(text: str) -> Sums:
     """Return the sums in `text`, which must be folded.
@@ -85,10 +96,11 @@ def read_sums(text: str) -> Sums:
 def _read(text: str, pattern: re.Pattern[str]) -> Sums:
     found = islice(pattern.finditer(text), MAX_NUMBERS)
     numbers = [_parse(match[0]) for match in found]
-    money = [number for number in numbers if number.decimals == 2]
+    money = [number for number in numbers if number.decimals == 2 and not number.is_month]
     currencies = len(_CURRENCY.findall(text)[:50])
-    if not money and currencies:
-        money = [number for number in numbers if number.value >= 100_00 and not number.decimals]
+    if not money:
+        whole = [number for number in numbers if number.value >= 100_00 and not number.decimals]
+        money = whole if currencies else [number for number in whole if number.is_grouped]
     return Sums(
         amounts=len(money),
         currencies=currencies,
@@ -143,9 +155,18 @@ def _is_row(window: list[_Number]) -> bool:
             continue
         product = first.value * values[i]
         for j in range(i + 1, len(values)):
-            if values[j] * 100 == product and (first.value != 100 or values[i] >= 200):
+            if first.value == 100 and values[i] < 200:
+                continue
+            if abs(values[j] * 100 - product) <= _rounding(first, window[i], product):
                 return min(first.value, values[i]) != 100 or window[j].decimals == 2
     return False
+
+
+def _rounding(quantity: _Number, price: _Number, product: int) -> int:
+    """Return how far a product may be off because the price is shown rounded to its unit."""
+    if price.decimals or quantity.value <= 100:
+        return 0
+    return min(quantity.value * 50 + 50_00, product // 200)
 
 
 def _has_total(values: list[int]) -> bool:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.policy.classify_amounts import Sums, read_sums
 from relay.policy.evidence import Document, EInvoice, Reading
+from relay.policy.folding import fold
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Hit, Scan
 
 MAX_PAGE = 4_000  # characters of a page that words are looked for in
 TITLE_AREA = 700
 _SPEAKS = 8  # common words that tell the language of a document, which has few sentences
+_TITLED = 2.0  # and from which the name stands where a title does
 _NAMED = 1.0  # score from which a document has a name
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff]")
+_RUNNING_LINE = 65  # characters; lines of a form are shorter
 _SHORT_LINE = 45  # characters of a line that is a title
 
 KIND_OF = {
@@ -47,6 +53,7 @@ class Finding:
     kind: Kind | None  # None: readable, and no business document
     certainty: float
     reasons: tuple[Reason, ...]
+    is_table: bool = False  # sums of money that add up, whatever it is called
 
 
 def speaks(hit: Hit, scan: Scan) -> bool:
@@ -99,6 +106,14 @@ def judge_scanned(
     head_hits = [hit for hit in lexicon.find(head) if speaks(hit, gate)]
     hits = [hit for hit in scan.hits if speaks(hit, gate)]
     sums = read_sums(folded)
+    if _RIGHT_TO_LEFT.search(folded):
+        mirrored = _mirrored(folded)
+        head = f"{head}\n{mirrored[:TITLE_AREA]}"
+        head_hits.extend(lexicon.find(mirrored[:TITLE_AREA]))
+        hits.extend(lexicon.find(mirrored))
+        sums = sums if sums.is_table else max(sums, read_sums(mirrored), key=_rank)
+    if not any(hit.concept in KIND_OF for hit in head_hits):
+        head_hits.extend(lexicon.find_skeletons(head, KIND_OF))
     names = _name(head, head_hits, hits)
     labels = len({hit.concept for hit in hits if hit.concept in LABELS})
     shape = _shape(sums, labels)
@@ -106,13 +121,36 @@ def judge_scanned(
         return _nameless(sums, labels, shape, where, hints)
     kind = _decide(names.scores, hints, sums, hits)
     other = _weight(hits, Concept.OTHER_DOCUMENT, head_hits)
-    if shape < 1.5 and other > names.best:
+    if _only_mentions(folded, names, sums, labels) or (shape < 1.5 and other > names.best):
         return Finding(None, 0.6, (Reason(where, "reads as another kind of document"),))
     certainty = 0.55 + min(names.best, 5.0) * 0.045 + min(shape, 4.0) * 0.06
     if shape < 1.0:
         certainty = min(certainty, 0.7)
     hit = names.hits.get(kind) or next(iter(names.hits.values()))
-    return Finding(kind, min(certainty, 0.985), (Reason(where, _say(hit, sums, hits)),))
+    reasons = (Reason(where, _say(hit, sums, hits)),)
+    return Finding(kind, min(certainty, 0.985), reasons, _is_table(sums))
+
+
+def _mirrored(text: str) -> str:
+    """Return `text` with each line backwards: PDF files may hold Hebrew and Arabic as they look."""
+    return "\n".join(line[::-1] for line in text.splitlines())
+
+
+def _rank(sums: Sums) -> tuple[bool, int]:
+    return sums.is_table, sums.amounts
+
+
+def _only_mentions(folded: str, names: _Names, sums: Sums, labels: int) -> bool:
+    """Return whether a document is spoken of and not shown: running text, or no money at all."""
+    if sums.is_table or any(hit.number for hit in names.hits.values()):
+        return False
+    if names.best < _TITLED and not sums.amounts and labels < 2:
+        return True
+    lines = [line.strip() for line in folded[: 3 * TITLE_AREA].splitlines()]
+    running = sum(len(line) for line in lines if len(line) > _RUNNING_LINE)
+    return running > 0.5 * sum(map(len, lines)) or not (
+        sums.currencies or sums.has_total or labels >= 3
+    )
 
 
 def _decide(
@@ -128,7 +166,8 @@ def _decide(
     if sums.amounts <= 2 and not sums.is_table and hints.get(Kind.RECEIPT, 0.0) >= 1.0:
         total[Kind.RECEIPT] = total.get(Kind.RECEIPT, 0.0) + 1.0
     balances = sum(1 for hit in hits if hit.concept is Concept.BALANCE)
-    if not sums.is_table and (sums.is_aged or (balances >= 3 and sums.dated_lines >= 3)):
+    listed = sums.dated_lines >= 3 and (balances >= 3 or Kind.STATEMENT in scores)
+    if not sums.is_table and (sums.is_aged or listed):
         total[Kind.STATEMENT] = total.get(Kind.STATEMENT, 0.0) + 2.0
     return max(total, key=lambda kind: total[kind])
 
@@ -169,9 +208,7 @@ def _name(head: str, head_hits: list[Hit], hits: list[Hit]) -> _Names:
 def _value(hit: Hit, titles: list[str], words: int) -> float:
     """Return what a phrase in the title area counts: more when early, most when it is a title."""
     early = 1 - 0.5 * min(hit.at / words, 1)
-    is_title = any(
-        title.startswith(hit.found) and len(title) < len(hit.found) + 22 for title in titles
-    )
+    is_title = any(title.startswith(hit.found) for title in titles)
     return hit.phrase.weight * (1.2 * early + (1.6 if is_title else 0.0))
 
 
@@ -203,10 +240,15 @@ def _nameless(
         words = f"positions that multiply and add up, {sums.largest} the largest sum"
         return Finding(named, 0.72 + bonus, (Reason(where, words),))
     if shape >= 2.2 and sums.amounts >= 2:
-        return Finding(named, 0.6 + bonus, (Reason(where, f"sums of money up to {sums.largest}"),))
-    if hints and shape >= 1.0:
+        reason = Reason(where, f"sums of money up to {sums.largest}")
+        return Finding(named, 0.6 + bonus, (reason,), _is_table(sums))
+    if hints and shape >= 1.6:
         return Finding(named, 0.5 + bonus, (Reason(where, "some sums of money"),))
     return Finding(None, 0.8, (Reason(where, "no name and no sums of a business document"),))
+
+
+def _is_table(sums: Sums) -> bool:
+    return sums.is_table or (sums.has_total and sums.currencies > 0)
 
 
 def _say(hit: Hit, sums: Sums, hits: list[Hit]) -> str:

@@ -15,7 +15,7 @@ def _one_of(fragments: str, *, whole: bool = False) -> re.Pattern[str]:
 
 
 MAIL_CLIENT = _one_of(
-    """
+    r"""
     outlook, thunderbird, apple mail, iphone mail, ipad mail, icloud, roundcube, zimbra,
     sogo, horde, imp\b, squirrelmail, evolution, kmail, mutt, gnus, claws, sylpheed, the
     bat, eudora, lotus notes, domino, foxmail, yahoomail, yahoo mail, gmail, aol, mailmate,
@@ -27,27 +27,28 @@ MAIL_CLIENT = _one_of(
     ximian, balsa, kontact, trojita, mailpile, cyrusdaboo, mulberry, nextcloud mail, ovm,
     tobit, david, mail\\.ru mailer, yandex, coremail, qqmail, qq mail, hotmail, elm\b,
     internet messaging, communigate, messenger express, sun java, oracle connector, scalix,
-    afterlogic, mail for windows, bird
+    afterlogic, mail for windows, zoho mail, em_client
     """,
 )
 """What people write mail with, as X-Mailer and User-Agent name it."""
 
 PROGRAM = _one_of(
-    """
+    r"""
     phpmailer, php/, php \\d, swift, symfony, laravel, drupal, wordpress, wpmail, joomla,
-    magento, prestashop, odoo, dolibarr, erpnext, sap\b, mailgun, sendgrid, nodemailer,
+    magento, prestashop, odoo, dolibarr, erpnext, \bsap\b, mailgun, sendgrid, nodemailer,
     javamail, jakarta, actionmailer, perl, mime::, python, django, curl, swaks, sendemail,
-    blat, microsoft cdo, cdo for, aspmail, indy, chilkat, mailkit, zoho, quickbooks,
-    lexware, datev, jtl, invoice, crystal, navision, dynamics, oracle, cron, jenkins, jira,
+    blat, microsoft cdo, cdo for, aspmail, indy, chilkat, mailkit, quickbooks,
+    zoho (?:books|invoice|crm|campaigns|billing),
+    lexware, datev, jtl, invoice, crystal, navision, dynamics, \bcron, jenkins, jira,
     gitlab, nagios, zabbix, whmcs, moodle, mediawiki, phpbb, vbulletin, discourse, otrs,
     zammad, freescout, osticket, mantis, bugzilla, redmine, ilias, php\b, sparkpost,
-    postmark, ses\b, mailer\b
+    postmark, \bses\b
     """,
 )
 """What programs send mail with."""
 
 MAILING_PROGRAM = _one_of(
-    """
+    r"""
     mailchimp, campaign, newsletter, listmonk, mailman, sendinblue, brevo, cleverreach,
     rapidmail, phplist, acymailing, mailpoet, sendy, mautic, emarsys, salesforce,
     getresponse, aweber, hubspot, klaviyo, constant contact, mailjet, inxmail, episerver,

@@ -21,8 +21,10 @@ from relay.policy.classify_senders import (
     PROGRAM_ROLE,
 )
 from relay.policy.evidence import Evidence, Reading
+from relay.policy.folding import fold
 from relay.policy.kinds import Kind, Reason
-from relay.policy.lexicon import Concept, Hit, Lexicon, Scan, fold
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import Concept, Hit, Scan
 
 MAX_BODY = 6_000  # characters of the new text that words are looked for in
 MAX_TAIL = 1_500  # and of its end, where footers are
@@ -39,6 +41,13 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _BULLET = re.compile(r"[*•·▪►✓✔➤–—>\-\u2600-\u27bf\U0001f300-\U0001faff]\s?\S|\d{1,2}[.)] ")
 _EMOJI = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff]")
 
+_SHORT_MAIL = 500  # characters of one that only says that a document is there
+_OPENING = 30  # words of its beginning
+_BUSY = frozenset({Concept.ACCOUNT, Concept.ACTIVITY, Concept.PAID, Concept.PROMOTION})
+_BRIEF = 700  # characters up to which one word about an account or an order tells much
+_DILUTED = frozenset({Concept.ACCOUNT, Concept.ACTIVITY})
+_MOST_IN_SUBJECT = 2.0  # how much all phrases of one concept may count together
+_MOST_IN_BODY = {Concept.PROMOTION: 5.0, Concept.PERSONAL: 4.0, Concept.ACTIVITY: 2.5}
 _ANSWERING = frozenset({"in-reply-to", "references"})
 _ENGLISH = frozenset({"en"})
 
@@ -234,6 +243,9 @@ def _prose_signals(text: str) -> Iterator[Signal]:
         yield Signal("longish", 1)
     elif size < 250:
         yield Signal("short", 1)
+    digits = sum(map(text.count, "0123456789"))
+    if size > 500 and digits < 0.012 * size:
+        yield Signal("prose", 1, Reason("body", "running text with hardly a number"))
     lines = [line.strip() for line in text[:4000].splitlines() if line.strip()]
     if sum(1 for line in lines if _BULLET.match(line)) >= 3:
         yield Signal("bullets", 1, Reason("body", "a list of points"))
@@ -268,11 +280,15 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
     yield from _document_words("link", words.links)
     if unreadable:
         yield from _document_words("name", words.names)
-    for place, hits, most in (("subject", words.subject, 2.0), ("body", words.body, 5.0)):
+    dilution = max(0.4, min(1.0, _BRIEF / max(len(words.folded), 1)))
+    for place, where, hits in (("subject", "Subject", words.subject), ("body", "body", words.body)):
         for concept, (weight, phrase) in _weigh(hits).items():
             if concept not in KIND_OF and concept is not Concept.OTHER_DOCUMENT:
-                reason = Reason("Subject" if place == "subject" else "body", f"'{phrase}'")
-                yield Signal(f"{place}.{concept}", min(weight, most), reason)
+                most = _MOST_IN_BODY.get(concept, 3.0) if place == "body" else _MOST_IN_SUBJECT
+                value = min(weight, most)
+                if place == "body" and concept in _DILUTED:
+                    value *= dilution
+                yield Signal(f"{place}.{concept}", value, Reason(where, f"'{phrase}'"))
     for concept in (
         Concept.UNSUBSCRIBE,
         Concept.ACCOUNT,
@@ -283,6 +299,27 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
         found = next((hit for hit in words.links if hit.concept is concept), None)
         if found is not None:
             yield Signal(f"link.{concept}", 1, Reason("link", f"'{found.found}'"))
+
+
+def offered(evidence: Evidence, words: Words) -> Iterator[Signal]:
+    """Yield the document that a short mail opens with and shows the way to."""
+    if len(words.folded) > _SHORT_MAIL or not (words.links or _URL.search(evidence.text)):
+        return
+    if any(hit.concept in _BUSY for hit in words.subject):
+        return
+    kinds = {KIND_OF[hit.concept] for hit in words.body if hit.concept in KIND_OF}
+    first = next((hit for hit in words.body if hit.concept in KIND_OF), None)
+    shows = any(hit.concept is Concept.VIEW for hit in (*words.body, *words.links))
+    if first is None or len(kinds) != 1 or first.at > _OPENING or not shows:
+        return
+    reason = Reason("body", f"'{first.found}' and a link to it")
+    name = "offer" if _is_sale_word(first) else str(KIND_OF[first.concept])
+    yield Signal(f"offered.{name}", first.phrase.weight, reason)
+
+
+def _is_sale_word(hit: Hit) -> bool:
+    """Return whether a quote's name is as well the word for a sale, and no number stands by it."""
+    return hit.concept is Concept.QUOTE and hit.phrase.weight < 1 and hit.number is None
 
 
 def only_talks(words: Words) -> bool:
@@ -321,7 +358,7 @@ def _document_words(place: str, hits: list[Hit]) -> Iterator[Signal]:
         if kind is None:
             continue
         word = "numbered" if hit.number else "word"
-        name = f"{place}.{word}.{kind}"
+        name = f"{place}.offer" if _is_sale_word(hit) else f"{place}.{word}.{kind}"
         if numbered[name]:
             continue
         numbered[name] += 1

@@ -8,15 +8,16 @@ between words, or glue articles and particles to them, are searched for as plain
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
+
+from relay.policy.folding import SIGNS, fold, skeleton
+from relay.policy.identifiers import number_around, number_near
+from relay.policy.phrases import Concept, Hit, Phrase, Scan
 
 MAX_WORD = 40  # characters of a word that are looked at
 _MAX_MEMO = 50_000  # words; forgotten all at once
-_DIGITS = frozenset("0123456789")
 _MAX_GAP = 4  # words that `...` may stand for
 _FEWEST_COMMON = 4  # different common words that tell a language
 _ALSO = 0.5  # a language with this share of the best one's common words may be meant, too
@@ -24,130 +25,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d[\w.,/:\-]*|[#№%]")
 _GLUED = re.compile(
     r"[\u0590-\u109f\u1780-\u17ff\u2d80-\u2ddf\u3040-\ua4cf\uac00-\ud7af\uf900-\ufdff]"
 )
-_DROPPED = re.compile(
-    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
-    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-)
-_UNIFIED = str.maketrans(
-    {"ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "ە": "ه", "’": "'", "ʻ": "'", "ʼ": "'"}
-    | {
-        chr(zero + digit): str(digit)
-        for zero in (0x660, 0x6F0, 0x966, 0x9E6, 0xBE6, 0xE50, 0xED0, 0x17E0, 0x1040)
-        for digit in range(10)
-    }
-)
-_PLAIN_NUMBER = re.compile(r"\d{3,}")
-_AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+[.,]\d{1,2}")
-_DATE = re.compile(
-    r"\d{1,4}([./\-])\d{1,2}\1\d{1,4}|\d{1,2}:\d\d.*|\d{4}-(?:0\d|1[0-2])|\d{1,2}/\d{4}|\d{1,2}/\d{1,2}"
-)
-_YEAR = re.compile(r"(?:19|20)\d\d")
-_NEAR_NUMBER = re.compile(r"\d[\w.,/:\-]*")
-_UNITS = frozenset(
-    [
-        "%",
-        "eur",
-        "usd",
-        "gbp",
-        "chf",
-        "kr",
-        "sek",
-        "nok",
-        "dkk",
-        "pln",
-        "zl",
-        "kc",
-        "czk",
-        "huf",
-        "ft",
-        "lei",
-        "ron",
-        "rub",
-        "руб",
-        "грн",
-        "tl",
-        "try",
-        "lv",
-        "bgn",
-        "euro",
-        "euros",
-        "dollars",
-        "days",
-        "day",
-        "tage",
-        "tagen",
-        "jours",
-        "dias",
-        "dagen",
-        "giorni",
-        "day's",
-        "min",
-        "minutes",
-        "hours",
-    ]
-)
-
-
-class Concept(StrEnum):
-    """What a phrase speaks of."""
-
-    COMMON = "common"  # small words that tell the language
-    INVOICE = "invoice"
-    CREDIT_NOTE = "credit_note"
-    PROFORMA = "proforma"
-    REMINDER = "reminder"  # of an unpaid invoice
-    QUOTE = "quote"
-    STATEMENT = "statement"
-    RECEIPT = "receipt"
-    ORDER = "order"  # orders, delivery notes, requests for prices, work reports
-    OTHER_DOCUMENT = "other_document"  # contract, minutes, menu, programme …
-    TOTAL = "total"
-    TAX = "tax"
-    DUE = "due"
-    COLUMN = "column"  # headings of a table of positions
-    BALANCE = "balance"  # words of accounts: balance, open items, ageing
-    BANK = "bank"
-    NUMBER = "number"  # "No.", what stands between a document's name and its number
-    VIEW = "view"  # view, open, download, pay
-    ATTACHED = "attached"
-    PAID = "paid"  # money was received, refunded, donated
-    ACCOUNT = "account"  # password, sign-in, verification, security
-    ACTIVITY = "activity"  # order, shipment, booking, ticket, comment, task
-    AUTOMATIC = "automatic"  # "this message was made automatically", "do not reply"
-    UNSUBSCRIBE = "unsubscribe"
-    PROMOTION = "promotion"
-    AUTO_REPLY = "auto_reply"
-    UNDELIVERED = "undelivered"
-    PERSONAL = "personal"  # greetings and closings of people
-    TRAP = "trap"  # holds another phrase but means nothing here
-
-
-class Phrase(NamedTuple):
-    """One entry of a lexicon; there are many, so tuples (they are made three times as fast)."""
-
-    text: str  # as a person wrote it in the file
-    concept: Concept
-    language: str
-    weight: float = 1.0
-
-
-class Hit(NamedTuple):
-    """A phrase that was found."""
-
-    phrase: Phrase
-    found: str  # the words as they stand in the (folded) text
-    at: int  # rises with the place in the text
-    number: str | None  # an identifier with digits next to it
-    languages: frozenset[str]  # that have the phrase; empty where the script says enough
-
-    @property
-    def concept(self) -> Concept:
-        """Return what it speaks of."""
-        return self.phrase.concept
-
-    def is_of(self, languages: frozenset[str]) -> bool:
-        """Return whether it belongs to one of `languages`; none known means any."""
-        return not languages or not self.languages or not languages.isdisjoint(self.languages)
+_FEWEST_LETTERS = 4  # of a skeleton that still tells a word
 
 
 class _Pattern(NamedTuple):
@@ -155,23 +33,6 @@ class _Pattern(NamedTuple):
     words: tuple[str, ...]
     rank: tuple[int, int]  # more words first, then more characters
     languages: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What a lexicon sees in a text."""
-
-    hits: list[Hit]
-    languages: frozenset[str]  # by its common words; empty when there are too few
-    common: int  # different common words of the best language
-
-
-def fold(text: str) -> str:
-    """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
-    if text.isascii():
-        return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
 
 
 class Lexicon:
@@ -184,6 +45,7 @@ class Lexicon:
         "_glued_patterns",
         "_memo",
         "_prefix",
+        "_skeletons",
         "_suffix",
         "languages",
     )
@@ -197,6 +59,7 @@ class Lexicon:
         self._glued_patterns: dict[str, list[_Pattern]] = {}
         self._memo: dict[str, _Starts | None] = {}
         self._glued: re.Pattern[str] | None = None
+        self._skeletons: tuple[re.Pattern[str], dict[str, _Pattern]] | None = None
         kept: dict[tuple[str, Concept], tuple[Phrase, list[str]]] = {}
         all_phrases = list(phrases)
         folded_texts = fold("\n".join(phrase.text for phrase in all_phrases)).split("\n")
@@ -207,7 +70,7 @@ class Lexicon:
                 kept.setdefault((folded, phrase.concept), (phrase, []))[1].append(phrase.language)
         sets: dict[tuple[str, ...], frozenset[str]] = {}
         for (folded, _), (phrase, languages) in kept.items():
-            key = tuple(languages)
+            key = tuple(languages) if "" not in languages else ()
             self._add(phrase, folded, sets.setdefault(key, frozenset(key)))
         self.languages = tuple(dict.fromkeys(phrase.language for phrase in all_phrases))
 
@@ -253,12 +116,12 @@ class Lexicon:
         memo = self._memo
         hits: list[Hit] = []
         taken = -1
-        for index, word in enumerate(words):
-            starts = memo.get(word, _UNKNOWN)
-            if starts is _UNKNOWN:
-                starts = self._starting_with(word)
-            if starts is not None and index > taken:
-                taken = _take(starts, words, index, hits)
+        for index, starts in enumerate(map(memo.get, words, repeat(_UNKNOWN))):
+            if starts is None:
+                continue
+            known = self._starting_with(words[index]) if starts is _UNKNOWN else starts
+            if known is not None and index > taken:
+                taken = _take(known, words, index, hits)
         if not text.isascii() and _GLUED.search(text):
             hits.extend(self._find_glued(text, len(words)))
         return hits
@@ -276,6 +139,30 @@ class Lexicon:
         starts = self._memo[word] = _starts(found) if found else None
         return starts
 
+    def find_skeletons(self, text: str, concepts: Container[Concept]) -> list[Hit]:
+        """Return phrases of `concepts` in folded `text` by their consonants alone."""
+        if not SIGNS.search(text):
+            return []
+        if self._skeletons is None:
+            known: dict[str, _Pattern] = {}
+            for key, patterns in self._glued_patterns.items():
+                bare = skeleton(key)
+                if (
+                    bare != key
+                    and len(bare) >= _FEWEST_LETTERS
+                    and patterns[0].phrase.concept in concepts
+                ):
+                    known.setdefault(bare, patterns[0])
+            self._skeletons = (re.compile(_trie(known) if known else r"(?!)"), known)
+        expression, known = self._skeletons
+        bare = skeleton(text)
+        hits: list[Hit] = []
+        for match in expression.finditer(bare):
+            number = number_around(bare, match.start(), match.end())
+            phrase = known[match[0]].phrase
+            hits.append(Hit(phrase, match[0], match.start(), number, frozenset()))
+        return hits
+
     def _find_glued(self, text: str, offset: int) -> Iterator[Hit]:
         if self._glued is None:
             self._glued = re.compile(
@@ -285,7 +172,7 @@ class Lexicon:
             for pattern in self._glued_patterns[match[0]]:
                 if pattern.phrase.concept is Concept.TRAP:
                     continue
-                number = _number_around(text, match.start(), match.end())
+                number = number_around(text, match.start(), match.end())
                 yield Hit(pattern.phrase, match[0], offset + match.start(), number, frozenset())
 
 
@@ -329,9 +216,11 @@ def _take(starts: _Starts, words: list[str], index: int, hits: list[Hit]) -> int
     """Add the best patterns that match at `index`; return the last word they cover, or -1."""
     chosen: tuple[_Pattern, ...] | list[_Pattern] = starts.alone
     last = index if chosen else -1
-    if starts.loose or starts.followed:
-        follower = words[index + 1] if index + 1 < len(words) else ""
-        longer = starts.followed.get(follower, _NOTHING) + starts.loose
+    follower = words[index + 1] if index + 1 < len(words) else ""
+    longer = starts.followed.get(follower, _NOTHING) + starts.loose
+    if not longer and not chosen:
+        return -1
+    if longer:
         matching = [
             (pattern, end)
             for pattern in longer
@@ -350,7 +239,7 @@ def _take(starts: _Starts, words: list[str], index: int, hits: list[Hit]) -> int
         if concept is not seen:
             seen = concept
             found = words[index] if last == index else " ".join(words[index : last + 1])
-            number = _number_near(words, index, last)
+            number = number_near(words, index, last)
             hits.append(Hit(pattern.phrase, found, index, number, pattern.languages))
     return last
 
@@ -399,39 +288,6 @@ def _is_word(wanted: str, word: str) -> bool:
     if wanted.startswith("*"):
         return word.endswith(wanted[1:])
     return word == wanted
-
-
-def _number_near(words: list[str], first: int, last: int) -> str | None:
-    """Return an identifier up to three words after or two before, for `Rechnung Nr. 118`."""
-    count = len(words)
-    for index in (last + 1, last + 2, last + 3, first - 1, first - 2):
-        if 0 <= index < count and words[index][0] in _DIGITS:
-            labelled = index > 0 and words[index - 1] in ("#", "№")
-            follower = words[index + 1] if index + 1 < len(words) else ""
-            if is_identifier(words[index], labelled=labelled, follower=follower):
-                return words[index].rstrip(".,:-/")
-    return None
-
-
-def _number_around(text: str, start: int, end: int) -> str | None:
-    for window in (text[end : end + 20], text[max(0, start - 16) : start]):
-        for match in _NEAR_NUMBER.finditer(window):
-            if is_identifier(match[0]):
-                return match[0].rstrip(".,:-/")
-    return None
-
-
-def is_identifier(word: str, *, labelled: bool = False, follower: str = "") -> bool:
-    """Return whether a word of digits names one thing: no amount, date, year, time or share."""
-    word = word.rstrip(".,:-/")
-    if follower in _UNITS or _AMOUNT.fullmatch(word) or _DATE.fullmatch(word):
-        return False
-    if labelled:
-        return True
-    if _YEAR.fullmatch(word):
-        return False
-    digits = sum(map(str.isdigit, word))
-    return bool(_PLAIN_NUMBER.search(word)) or (digits >= 2 and digits < len(word))
 
 
 def _trie(words: Iterable[str]) -> str:

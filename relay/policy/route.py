@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from relay.policy.kinds import Kind, Verdict
 from relay.policy.plan import Plan, Refusal
-from relay.policy.rules import MailFacts, Rule, matches
+from relay.policy.rules import MailFacts, Rule, header_names, matches
 
 PATIENCE = timedelta(minutes=2)
 """How long mail with another channel in its plan waits for a better one."""
@@ -28,7 +28,7 @@ class RouteRules:
     @property
     def header_names(self) -> frozenset[str]:
         """Return the fields that the rules ask for."""
-        return frozenset(name for rule in self.rules for name, _ in rule.when.header)
+        return header_names(rule.when for rule in self.rules)
 
 
 def route(verdict: Verdict, facts: MailFacts, rules: RouteRules) -> Plan | Refusal:

@@ -1,11 +1,11 @@
-"""The owner's rules: which mail they are for, and what they ask for. The first match decides."""
+"""The owner's rules: which mail they are for, and what they say of it. The first match decides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relay.policy.kinds import Kind
+from relay.policy.kinds import Kind, Reason, Verdict
 
 NULL_PATH = "<>"
 """How the null reverse-path is written in a glob; `*` matches it too."""
@@ -71,6 +71,15 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindRule:
+    """What mail that fits `when` is, whatever it looks like."""
+
+    name: str  # for people
+    when: Condition
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MailFacts:
     """What a rule may ask of one recipient's copy."""
 
@@ -99,6 +108,21 @@ def matches(condition: Condition, facts: MailFacts) -> bool:
             for name, globs in condition.header
         )
     )
+
+
+def overrule(verdict: Verdict, copies: Sequence[MailFacts], rules: Iterable[KindRule]) -> Verdict:
+    """Return what the first rule says that fits a recipient's copy, or else `verdict`."""
+    for rule in rules:
+        if any(matches(rule.when, facts) for facts in copies):
+            seemed = f"it would be {verdict.kind}, {verdict.certainty:.0%} certain"
+            reasons = Reason("settings", f"{rule.name} says so"), Reason("without it", seemed)
+            return Verdict(kind=rule.kind, certainty=1.0, reasons=reasons)
+    return verdict
+
+
+def header_names(conditions: Iterable[Condition]) -> frozenset[str]:
+    """Return the fields that `conditions` ask for, in lower case."""
+    return frozenset(name for condition in conditions for name, _ in condition.header)
 
 
 def _any(globs: tuple[Glob, ...], text: str) -> bool:

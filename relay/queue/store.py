@@ -71,6 +71,7 @@ class Opened:
     """What was found when the queue was opened."""
 
     recovered: int  # recipients that were being sent when the last run ended without settling
+    latest_at: datetime  # of all that is dated; later than now if the clock was stepped back
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
@@ -99,10 +100,7 @@ class Store(Protocol):
         """Say what each channel may send; what was charged so far counts."""
 
     def tell(self, mail_for: Callable[[str], None]) -> None:
-        """Say whom to tell of mail for a channel: at once, when its writing is asked for.
-
-        A claim that is asked for then sees the mail, and shares its commit.
-        """
+        """Say whom to tell of mail for a channel."""
 
     async def put(self, entry: Entry) -> None:
         """Make a message durable. After it, and not before, the client gets its 250."""
@@ -169,8 +167,11 @@ class Store(Protocol):
         `in_flight` are message ids that are still being worked on.
         """
 
-    async def clamp(self, latest: datetime) -> int:
-        """Make nothing due after `latest`: the clock was stepped back; return how many."""
+    async def clamp(self, now: datetime, latest: datetime) -> int:
+        """Make nothing due after `latest` and date no charge after `now`; return how many were due.
+
+        The clock was stepped back.
+        """
 
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget some of what is finished and old."""

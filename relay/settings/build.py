@@ -10,8 +10,9 @@ from types import MappingProxyType
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
 from relay.listener.options import Application, ListenerOptions
 from relay.policy.limits import Limit, Unit
+from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
-from relay.policy.rules import Condition, Glob, Rule
+from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings import model
 from relay.settings.address import is_loopback
 from relay.settings.document import Document
@@ -19,6 +20,7 @@ from relay.settings.secret import CredentialSecret, EnvSecret, FileSecret, Secre
 from relay.settings.values import (
     ChannelOptions,
     ChannelSettings,
+    Classification,
     History,
     Log,
     LogFormat,
@@ -50,6 +52,7 @@ def build(file: model.File, document: Document, env: Mapping[str, str]) -> Setti
         listeners=tuple(_listener(listener, hostname, env) for listener in file.listeners),
         http=_http(file.http) if file.http else None,
         channels=MappingProxyType(channels),
+        classification=_classification(file, document),
         routing=Routing(
             only_use_for_direct_emails=file.routing.only_use_for_direct_emails,
             rules=tuple(
@@ -190,10 +193,40 @@ def _limit(limit: model.Limit) -> Limit:
     return Limit(Unit.RECIPIENTS, limit.recipients, limit.per)
 
 
+def _classification(file: model.File, document: Document) -> Classification:
+    applications = [app for listener in file.listeners for app in listener.applications]
+    trusted = [
+        *(listener.address[0] for listener in file.listeners if listener.trust_kind_field),
+        *(app.login for app in applications if app.trust_kind_field),
+    ]
+    kinds = {app.login: app.kind for app in applications if app.kind is not None}
+    return Classification(
+        trusted=frozenset(trusted),
+        application_kinds=MappingProxyType(kinds),
+        rules=tuple(
+            KindRule(
+                name=rule.name or f"classification rule {number} ({_place(rule, document)})",
+                when=_condition(rule.when),
+                kind=rule.kind,
+            )
+            for number, rule in enumerate(file.classification.rules, start=1)
+        ),
+        phrases=tuple(
+            Phrase(text, concept, "" if language == model.ANY_LANGUAGE else language, weight)
+            for language, headings in file.classification.phrases.items()
+            for concept, phrases in headings.items()
+            for text, weight in phrases
+        ),
+    )
+
+
+def _place(part: model.Part, document: Document) -> str:
+    return f"{Path(document.file).name}:{document.lines[part.at()]}"
+
+
 def _rule(rule: model.Rule, number: int, document: Document) -> Rule:
-    place = f"{Path(document.file).name}:{document.lines[rule.at()]}"
     return Rule(
-        name=rule.name or f"rule {number} ({place})",
+        name=rule.name or f"rule {number} ({_place(rule, document)})",
         when=_condition(rule.when),
         via=rule.via,
         hold=rule.hold,

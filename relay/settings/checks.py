@@ -7,12 +7,15 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from relay.channels.options import Security
+from relay.inspect.lexica import shipped_languages
 from relay.listener.options import Auth, Network, Tls
 from relay.providers.published import tiers_of
 from relay.settings.address import Endpoint, is_loopback
 from relay.settings.document import Document, Section
-from relay.settings.mistakes import Loc, did_you_mean
+from relay.settings.mistakes import Loc, did_you_mean, show
 from relay.settings.model import (
+    ANY_LANGUAGE,
+    Application,
     CertificateChecks,
     Channel,
     File,
@@ -24,6 +27,7 @@ from relay.settings.model import (
     Rule,
     SecretPlace,
     Smtp,
+    When,
 )
 from relay.settings.provided import known_providers
 from relay.settings.units import format_duration
@@ -47,14 +51,16 @@ def check(file: File, document: Document) -> Iterator[Found]:
         yield from _http(file.http)
     for name, channel in file.channels.items():
         yield from _channel(channel, name)
-    addresses = {listener.address[0] for listener in file.listeners}
-    logins = {app.login for listener in file.listeners for app in listener.applications}
+    yield from _kinds(file)
     for rule in file.routing.rules:
         yield from _rule(rule, names)
-        if file.knows("listeners"):
-            yield from _known(rule.when, "listener", rule.when.listener, addresses)
-        if file.knows("listeners") and all(it.knows("applications") for it in file.listeners):
-            yield from _known(rule.when, "application", rule.when.application, logins)
+        yield from _when(rule.when, file)
+    for kind_rule in file.classification.rules:
+        yield from _when(kind_rule.when, file)
+    for language in file.classification.phrases:
+        if language != ANY_LANGUAGE and language not in shipped_languages():
+            meant = did_you_mean(language, (ANY_LANGUAGE, *shipped_languages()))
+            yield ("classification", "phrases", language), f"unknown language: {meant}"
     yield from _retry(file.retry)
 
 
@@ -112,6 +118,18 @@ def _listener_auth(listener: Listener) -> Iterator[Found]:
             yield application.at("login"), f"expected once, got '{application.login}' again"
         seen.add(application.login)
         yield from _secret(application.password)
+
+
+def _kinds(file: File) -> Iterator[Found]:
+    """Yield applications of which two listeners say different things."""
+    seen: dict[str, Application] = {}
+    for application in [app for listener in file.listeners for app in listener.applications]:
+        first = seen.setdefault(application.login, application)
+        for key in ("kind", "trust_kind_field"):
+            said, before = getattr(application, key), getattr(first, key)
+            if said != before and application.knows(key) and first.knows(key):
+                message = f"expected the same for '{application.login}' at every listener"
+                yield application.at(key), f"{message}, got {show(said)} and {show(before)}"
 
 
 def _listener_tls(listener: Listener) -> Iterator[Found]:
@@ -237,7 +255,15 @@ def _rule(rule: Rule, channels: Collection[str]) -> Iterator[Found]:
         for index, name in enumerate(rule.via):
             if name in rule.via[:index]:
                 yield rule.item("via", index), f"expected once, got '{name}' again"
-    when = rule.when
+
+
+def _when(when: When, file: File) -> Iterator[Found]:
+    addresses = {listener.address[0] for listener in file.listeners}
+    logins = {app.login for listener in file.listeners for app in listener.applications}
+    if file.knows("listeners"):
+        yield from _known(when, "listener", when.listener, addresses)
+    if file.knows("listeners") and all(it.knows("applications") for it in file.listeners):
+        yield from _known(when, "application", when.application, logins)
     if (
         when.larger_than is not None
         and when.smaller_than is not None

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from relay.inspect.lexica import split_weight
 from relay.listener.options import Network
+from relay.policy.phrases import HEADINGS, OWN_WEIGHT, Concept
 from relay.settings.address import Endpoint, parse_endpoint
 from relay.settings.units import parse_duration, parse_size
 
@@ -22,6 +24,9 @@ _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PERCENT = re.compile(r"([1-9][0-9]?|100) ?%")
+_STEM = r"[^\s*=,]*[^\W_]{2}[^\s*=,]*"
+_WORD = rf"(?:\*?{_STEM}\*?|(?!\.\.\.)[^\s*=,]+)"  # a star stands at an end, of two letters or more
+_PHRASE = re.compile(rf"{_WORD}(?: +(?:\.\.\. +)?{_WORD})*")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,254}")
 
 
@@ -128,6 +133,26 @@ def _hold(value: Any) -> str | None:
     return None if value is None or value is False else _text(value)
 
 
+def _phrase(value: Any) -> tuple[str, float]:
+    text, weight = split_weight(_text(value).strip())
+    if len(text) > 100 or not _PHRASE.fullmatch(text) or not any(map(str.isalnum, text)):
+        raise ValueError
+    weight = OWN_WEIGHT if weight is None else weight
+    if not 0 < weight <= 10:
+        raise ValueError
+    return text, weight
+
+
+def _heading(value: Any) -> Concept:
+    if value not in HEADINGS:
+        raise ValueError
+    return HEADINGS[value]
+
+
+def _by_commas(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
 def _as_list(value: Any) -> Any:
     return value if value is None or isinstance(value, list) else [value]
 
@@ -162,6 +187,14 @@ Sender = Annotated[
 ]
 FieldName = Annotated[str, leaf("the name of a header field, such as X-App", _like(_FIELD))]
 RefusalText = Annotated[str, leaf("a text in ASCII of at most 400 characters", _like(_REFUSAL))]
+OwnPhrase = Annotated[
+    tuple[str, float],
+    leaf("a phrase such as Akonto, *rechnung, zahlung ... erhalten or beleg =0.5", _phrase),
+]
+Heading = Annotated[
+    Concept, leaf("a kind but sms, or a heading of the lexicon such as trap or view", _heading)
+]
+Language = Annotated[str, leaf("a language such as de, or any", _text)]
 Hold = Annotated[str | None, leaf("true, or a text that says why", _hold)]
 EnvName = Annotated[str, leaf("the name of an environment variable", _like(_ENV))]
 CredentialName = Annotated[str, leaf("the name of a credential", _like(_CREDENTIAL))]
@@ -169,5 +202,7 @@ ChannelName = Annotated[
     str, leaf("a name of a-z, 0-9, - and _, 32 characters at most", _like(_NAME))
 ]
 
+Commas = BeforeValidator(_by_commas)
+"""A text with commas may stand where a list is expected."""
 OneOrMore = BeforeValidator(_as_list)
 """One value may stand where a list is expected."""

@@ -29,6 +29,7 @@ from relay.settings.document import ANY, Section
 from relay.settings.mistakes import Loc
 from relay.settings.place import STATE_DIR
 
+ANY_LANGUAGE = "any"
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 
@@ -99,6 +100,8 @@ class Application(Part):
 
     login: leaf.Text = _needed()
     password: Password = _needed()
+    kind: Kind | None = None
+    trust_kind_field: leaf.Flag = False
 
 
 class Listener(Part):
@@ -110,6 +113,7 @@ class Listener(Part):
     key: leaf.FilePath | None = None
     auth: Auth = Auth.OFF
     applications: tuple[Application, ...] = ()
+    trust_kind_field: leaf.Flag = False
     networks: tuple[leaf.NetworkBlock, ...] = ()
     max_message_size: leaf.MaxSize = 50 * 1024 * 1024
     max_recipients: leaf.Recipients = 1000
@@ -208,6 +212,23 @@ class Rule(Part):
     refuse: leaf.RefusalText | None = None
 
 
+class KindRule(Part):
+    """What mail that fits `when` is."""
+
+    name: leaf.Text | None = None
+    when: When = _needed()
+    kind: Kind = _needed()
+
+
+class Classification(Part):
+    """What the owner says of what mail is."""
+
+    rules: tuple[KindRule, ...] = ()
+    phrases: dict[
+        leaf.Language, dict[leaf.Heading, Annotated[tuple[leaf.OwnPhrase, ...], leaf.Commas]]
+    ] = {}
+
+
 class Routing(Part):
     """Which mail goes by which channel."""
 
@@ -262,6 +283,7 @@ class File(Part):
     )
     http: Http | None = Http()
     channels: dict[leaf.ChannelName, Channel] = {}  # at least one, as `checks` says
+    classification: Classification = Classification()
     routing: Routing = Routing()
     retry: Retry = Retry()
     reports: Reports = Reports()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.listener.options import ListenerOptions
+from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
+from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
-from relay.policy.rules import Rule
+from relay.policy.rules import KindRule, Rule
 from relay.providers.published import HEADROOM, Published
 from relay.web.options import HttpOptions
 
@@ -34,6 +36,16 @@ class ChannelSettings:
     own: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the owner gave
     published: Published | None = None  # of the provider, where it is known
     connected_at: datetime | None = None  # by `relay connect`, whose server and account it uses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """What the owner says of what mail is; the relay tells the rest."""
+
+    trusted: frozenset[str]  # listeners and applications whose X-Relay-Kind counts
+    application_kinds: Mapping[str, Kind]  # by login
+    rules: tuple[KindRule, ...]  # in order, before all else
+    phrases: tuple[Phrase, ...]  # besides those of the lexicon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +107,7 @@ class Settings:
     listeners: tuple[ListenerOptions, ...]
     http: HttpOptions | None  # None: switched off
     channels: Mapping[str, ChannelSettings]  # in the order of the file, at least one
+    classification: Classification
     routing: Routing
     retry: Schedule
     reports: Reports

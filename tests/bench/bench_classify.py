@@ -1,18 +1,28 @@
-"""Measures the classifier on a labelled corpus; README of the corpus says what the labels mean.
+"""Measures the classifier on a labelled corpus, whose README says what the labels mean.
 
-Run: python -m tests.bench.bench_classify [--corpus DIR] [--write FILE] [--errors]
+Run: python -m tests.bench.bench_classify [--corpus DIR] [--write CLASSIFICATION.md] [--errors]
+
+A corpus is a folder with `labels.csv` and the messages that it names. Without --corpus it is
+$RELAY_CORPUS, else ../shared/corpus beside the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import os
+import re
+import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.inspect.assembly import assemble
+from relay.inspect.decoding import decode_transfer
+from relay.inspect.documents import File, Reader
 from relay.inspect.inspector import Inspector
 from relay.inspect.lexica import load_lexicon
 from relay.mail.message import Envelope, Origin
@@ -21,25 +31,30 @@ from relay.policy.evidence import Evidence
 from relay.policy.kinds import ESSENTIAL, Kind, Verdict
 from relay.providers.sms import load_gateways
 
+ORIGIN = Origin(listener="bench")
 DOCUMENTS = {"invoice", "quote"}
 SYSTEM = {"statement", "receipt", "notification"}
-NATIVE = {str(kind) for kind in ESSENTIAL}
+PAPERS = DOCUMENTS | {"statement", "receipt"}
+ADDRESS = re.compile(r"[^\s<>,;\"]+@[^\s<>,;\"]+")
 
 
 @dataclass
 class Row:
+    """One message: what it is, and what was made of it."""
+
     file: str
     kind: str
     also: set[str]
-    channel: str
+    channel: str  # native, direct or any
     lang: str
     source: str
     tags: list[str]
     undecidable: bool
     evidence: Evidence
     verdict: Verdict
-    ms: float
-    raw: bytes
+    ms: float  # CPU of this process
+    reading_ms: float  # CPU of reading the attachments
+    size: int
 
     @property
     def got(self) -> str:
@@ -51,148 +66,212 @@ class Row:
 
     @property
     def sent(self) -> str:
-        return "native" if self.verdict.is_essential or self.got == "bounce" else "direct"
+        essential = self.verdict.unsure or self.verdict.kind in ESSENTIAL
+        return "native" if essential or self.got == "bounce" else "direct"
+
+    @property
+    def misrouted(self) -> bool:
+        return self.channel != "any" and self.sent != self.channel
+
+
+Test = Callable[[Row], bool]
 
 
 def envelope_of(raw: bytes) -> Envelope:
-    """Return the envelope an application would have used: the addresses of the header."""
-    import re
-
-    head = raw.split(b"\r\n\r\n", 1)[0].split(b"\n\n", 1)[0].decode("utf-8", "replace")
-    head = re.sub(r"\r?\n[ \t]+", " ", head)
-    lines = (line.partition(":") for line in head.splitlines())
+    """Return the envelope that an application would have used: the addresses of the header."""
+    head = raw.split(b"\r\n\r\n", 1)[0].decode("utf-8", "replace")
+    lines = (line.partition(":") for line in re.sub(r"\r\n[ \t]+", " ", head).splitlines())
     fields = {name.lower(): value for name, _, value in lines}
-    to = re.findall(r"[^\s<>,;\"]+@[^\s<>,;\"]+", fields.get("to", ""))
-    sender = re.findall(r"[^\s<>,;\"]+@[^\s<>,;\"]+", fields.get("from", ""))
-    null = "return-path" in fields and "<>" in fields["return-path"]
+    sender = ADDRESS.findall(fields.get("from", ""))
+    null = "<>" in fields.get("return-path", "")
     return Envelope(
         reverse_path=None if null else (sender or ["app@localhost"])[0],
-        forward_paths=tuple(to) or ("nobody@localhost",),
+        forward_paths=tuple(ADDRESS.findall(fields.get("to", ""))) or ("nobody@localhost",),
     )
 
 
-def measure(corpus: Path) -> list[Row]:
+async def measure(corpus: Path) -> list[Row]:
     inspector = Inspector(load_gateways())
     rules = ClassifyRules(lexicon=load_lexicon())
-    origin = Origin(listener="bench")
-    rows = []
+    rules.lexicon.find("請求書")  # what is made ready on first use does not count
     with (corpus / "labels.csv").open(newline="", encoding="utf-8") as file:
         labels = list(csv.DictReader(file))
-    for label in labels:
+    rows = []
+    for number, label in enumerate(labels, 1):
+        if sys.stderr.isatty():
+            print(f"\r{number}/{len(labels)}", end="", file=sys.stderr)
         raw = (corpus / label["file"]).read_bytes()
         if b"\r\n" not in raw[:2000]:
             raw = raw.replace(b"\n", b"\r\n")
+        envelope = envelope_of(raw)
         started = time.process_time()
-        evidence = inspector.inspect_now(envelope_of(raw), origin, raw)
+        evidence = await inspector.inspect(envelope, ORIGIN, raw)
         verdict = classify(evidence, rules)
         spent = (time.process_time() - started) * 1000
-        rows.append(
-            Row(
-                file=label["file"],
-                kind=label["kind"],
-                also=set(filter(None, label["also"].split("|"))),
-                channel=label["channel"],
-                lang=label["lang"],
-                source=label["source"],
-                tags=label["tags"].split(),
-                undecidable=label["undecidable"] == "1",
-                evidence=evidence,
-                verdict=verdict,
-                ms=spent,
-                raw=raw,
-            )
-        )
-    inspector.close_now()
+        rows.append(row_of(label, raw, evidence, verdict, spent))
+    await inspector.close()
     return rows
 
 
-def share(rows: list[Row], test) -> str:
+def row_of(
+    label: dict[str, str], raw: bytes, evidence: Evidence, verdict: Verdict, spent: float
+) -> Row:
+    return Row(
+        file=label["file"],
+        kind=label["kind"],
+        also=set(filter(None, label["also"].split("|"))),
+        channel=label["channel"],
+        lang=label["lang"],
+        source=label["source"],
+        tags=label["tags"].split(),
+        undecidable=label["undecidable"] == "1",
+        evidence=evidence,
+        verdict=verdict,
+        ms=spent,
+        reading_ms=reading_ms(raw, envelope_of(raw)) if evidence.documents else 0.0,
+        size=len(raw),
+    )
+
+
+def reading_ms(raw: bytes, envelope: Envelope) -> float:
+    """Return the CPU that a worker spends on the attachments, measured here."""
+    attachments = assemble(raw, len(raw), envelope, ORIGIN, None).attachments
+    started = time.process_time()
+    reader = Reader()
+    for leaf in attachments:
+        content = decode_transfer(raw[leaf.start : leaf.end], leaf.encoding)
+        reader.read(File(leaf.name, leaf.name, leaf.media_type, content))
+    return (time.process_time() - started) * 1000
+
+
+def share(rows: list[Row], test: Test) -> str:
     if not rows:
         return "-"
-    count = sum(1 for row in rows if test(row))
+    count = sum(map(test, rows))
     return f"{count / len(rows):.4f} ({count}/{len(rows)})"
 
 
-def table(rows: list[Row]) -> list[tuple[str, str, str]]:
-    decidable = [row for row in rows if not row.undecidable]
-    documents = [row for row in decidable if row.kind in DOCUMENTS]
-    system = [row for row in decidable if row.kind in SYSTEM and row.channel == "native"]
-    marketing = [row for row in decidable if row.kind == "marketing"]
-    direct = [row for row in decidable if row.kind == "direct"]
-    sure = [row for row in decidable if row.verdict.certainty >= 0.95]
-    text = sorted(row.ms for row in rows if len(row.raw) < 4096 and not row.evidence.documents)
+def quantiles(values: Iterable[float]) -> str:
+    ordered = sorted(values)
+    if not ordered:
+        return "-"
+    return f"{ordered[len(ordered) // 2]:.2f} / {ordered[int(len(ordered) * 0.95)]:.2f}"
+
+
+def figures(rows: list[Row]) -> list[tuple[str, str, str]]:
+    """Return name, value and bar of each figure."""
+    known = [row for row in rows if not row.undecidable]
+    documents = [row for row in known if row.kind in DOCUMENTS]
+    system = [row for row in known if row.kind in SYSTEM and row.channel == "native"]
+    marketing = [row for row in known if row.kind == "marketing"]
+    direct = [row for row in known if row.kind == "direct"]
+    sure = [row for row in known if row.verdict.certainty >= 0.95]
+    text = [row.ms for row in rows if not row.evidence.documents]
+    large = [row.ms + row.reading_ms for row in rows if 200_000 < row.size < 400_000]
     return [
-        (
-            "invoice or quote sent by native",
-            share(documents, lambda r: r.sent == "native"),
-            ">= 0.995",
-        ),
-        ("invoice or quote recognised", share(documents, lambda r: r.got in DOCUMENTS), ">= 0.985"),
-        ("system mail sent by native", share(system, lambda r: r.sent == "native"), ">= 0.97"),
-        (
-            "marketing taken for invoice or quote",
-            share(marketing, lambda r: r.got in DOCUMENTS),
-            "<= 0.003",
-        ),
-        ("marketing sent by native", share(marketing, lambda r: r.sent == "native"), "<= 0.03"),
-        ("direct sent by native", share(direct, lambda r: r.sent == "native"), "<= 0.03"),
-        ("exact kind", share(decidable, lambda r: r.right), ">= 0.96"),
-        ("right when certainty >= 0.95", share(sure, lambda r: r.right), ">= 0.99"),
-        (
-            "undecidable treated as essential",
-            share([r for r in rows if r.undecidable], lambda r: r.verdict.is_essential),
-            "1",
-        ),
-        (
-            "CPU of text messages under 4 KB, p50 / p95, ms",
-            f"{text[len(text) // 2]:.3f} / {text[int(len(text) * 0.95)]:.3f}",
-            "0.5",
-        ),
+        ("invoice or quote sent by native", share(documents, native), ">= 0.995"),
+        ("invoice or quote recognised as one of the two", share(documents, document), ">= 0.985"),
+        ("system mail sent by native", share(system, native), ">= 0.97"),
+        ("marketing taken for invoice or quote", share(marketing, document), "<= 0.003"),
+        ("marketing sent by native", share(marketing, native), "<= 0.03"),
+        ("direct mail sent by native", share(direct, native), "<= 0.03"),
+        ("exact kind, equally right ones allowed", share(known, right), ">= 0.96"),
+        ("right of those with certainty >= 0.95", share(sure, right), ">= 0.99"),
+        ("undecidable: unsure, or told by its words", share(lost(rows), unsure), "1"),
+        ("CPU ms without attachments, p50 / p95", quantiles(text), "0.5"),
+        ("CPU ms of 200-400 KB with attachments, p50 / p95", quantiles(large), "8"),
     ]
+
+
+def lost(rows: list[Row]) -> list[Row]:
+    return [row for row in rows if row.undecidable]
+
+
+def native(row: Row) -> bool:
+    return row.sent == "native"
+
+
+def document(row: Row) -> bool:
+    return row.got in DOCUMENTS
+
+
+def right(row: Row) -> bool:
+    return row.right
+
+
+def unsure(row: Row) -> bool:
+    return row.verdict.unsure or row.got in PAPERS
+
+
+GROUPS: list[tuple[str, Callable[[Row], list[str]]]] = [
+    ("kind", lambda row: [row.kind]),
+    ("language", lambda row: [row.lang]),
+    ("source", lambda row: [row.source]),
+    ("tag", lambda row: row.tags),
+]
+
+
+def report(rows: list[Row]) -> str:
+    """Return all tables as Markdown."""
+    known = [row for row in rows if not row.undecidable]
+    lines = ["| figure | measured | bar |", "|---|---|---|"]
+    lines += [f"| {name} | {value} | {bar} |" for name, value, bar in figures(rows)]
+    for title, keys in GROUPS:
+        groups: dict[str, list[Row]] = defaultdict(list)
+        for row in known:
+            for key in keys(row):
+                groups[key].append(row)
+        lines += ["", f"| {title} | messages | exact kind | right channel |", "|---|---|---|---|"]
+        for name, group in sorted(groups.items(), key=lambda item: -len(item[1])):
+            exact = sum(map(right, group)) / len(group)
+            routed = 1 - sum(row.misrouted for row in group) / len(group)
+            lines.append(f"| {name} | {len(group)} | {exact:.3f} | {routed:.3f} |")
+    channels = Counter((row.channel, row.sent) for row in known)
+    lines += ["", "| channel by label | sent by native | sent by direct |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {channels[name, 'native']} | {channels[name, 'direct']} |"
+        for name in ("native", "direct", "any")
+    ]
+    confusion = Counter((row.kind, row.got) for row in known if not row.right)
+    lines += ["", "| is | taken for | messages |", "|---|---|---|"]
+    lines += [f"| {kind} | {got} | {count} |" for (kind, got), count in confusion.most_common()]
+    return "\n".join(lines)
+
+
+def errors(rows: list[Row], *, reasons: bool) -> str:
+    """Return a line for each message that was taken for something else or went the wrong way."""
+    lines = []
+    for row in rows:
+        if row.undecidable or (row.right and not row.misrouted):
+            continue
+        way = f", by {row.sent}" if row.misrouted else ""
+        why = ". " + "; ".join(map(str, row.verdict.reasons[:3]))[:160] if reasons else ""
+        lines.append(
+            f"- {row.file} ({row.source}, {row.lang}): {row.kind} taken for {row.got}"
+            f" {row.verdict.certainty:.2f}{way}{why}"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     default = os.environ.get("RELAY_CORPUS") or Path(__file__).parents[2].parent / "shared/corpus"
     parser.add_argument("--corpus", type=Path, default=Path(default))
+    parser.add_argument("--write", type=Path, help="replace the measured part of this file")
     parser.add_argument("--errors", action="store_true")
     options = parser.parse_args()
-    rows = measure(options.corpus)
-    for name, value, bar in table(rows):
-        print(f"{name:50} {value:24} {bar}")
-    decidable = [row for row in rows if not row.undecidable]
-    for title, key in (
-        ("kind", lambda r: [r.kind]),
-        ("lang", lambda r: [r.lang]),
-        ("source", lambda r: [r.source]),
-        ("tag", lambda r: r.tags),
-    ):
-        groups = defaultdict(list)
-        for row in decidable:
-            for value in key(row):
-                groups[value].append(row)
-        print(
-            f"\n{title}: "
-            + "  ".join(
-                f"{name} {sum(r.right for r in group) / len(group):.3f}/{len(group)}"
-                for name, group in sorted(groups.items(), key=lambda kv: -len(kv[1]))
-            )
-        )
-    print()
-    confusion = Counter((row.kind, row.got) for row in decidable if not row.right)
-    for (kind, got), count in confusion.most_common(20):
-        print(f"{kind:>13} -> {got:13} {count}")
+    if not (options.corpus / "labels.csv").exists():
+        sys.exit(f"no corpus at {options.corpus}: give --corpus or set RELAY_CORPUS")
+    rows = asyncio.run(measure(options.corpus))
+    text = report(rows)
+    print(text)
     if options.errors:
-        for row in decidable:
-            wrong_channel = row.channel != "any" and row.sent != row.channel
-            if not row.right or wrong_channel:
-                mark = "CHANNEL" if wrong_channel else ""
-                reasons = "; ".join(map(str, row.verdict.reasons[:4]))
-                print(
-                    f"{row.file} {row.kind}->{row.got} {row.verdict.certainty:.2f} {row.lang}",
-                    f"{row.source} {','.join(row.tags)} {mark} | {row.evidence.subject[:60]!r} |",
-                    reasons[:220],
-                )
+        print(f"\n{errors(rows, reasons=True)}")
+    if options.write:
+        mark = "<!-- measured -->"
+        head = options.write.read_text("utf-8").partition(mark)[0] if options.write.exists() else ""
+        errata = f"\n\n## Errors\n\n{errors(rows, reasons=False)}\n"
+        options.write.write_text(f"{head}{mark}\n\n{text}{errata}", "utf-8")
 
 
 if __name__ == "__main__":

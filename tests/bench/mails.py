@@ -23,14 +23,17 @@ SMALL_BYTES = 2_000
 LARGE_BYTES = 300_000
 _PDFS = 8  # different ones; each message's copy is made unlike the others
 _MARK = b"bench-mark-0000000000"
+_DOTTED = 0.1  # the share of messages with a line that needs a transparency dot
 _BASE64_LINE = 57  # bytes that make a line of 76 characters
 
-_TALK = (
+_ENGLISH = (
     "the order delivery week please find our team meeting report project customer service price "
     "change thank you soon together autumn garden product quality office morning number contact "
-    "question answer offer detail next Monday agreed payment address shop window",
+    "question answer offer detail next Monday agreed payment address shop window"
+)
+_GERMAN = (
     "wir möchten Ihnen für das Gespräch danken und schicken nächste Woche die Größen der Räume "
-    "damit alle prüfen können ob der Vorschlag zum Büro passt über Preise sprechen wir später",
+    "damit alle prüfen können ob der Vorschlag zum Büro passt über Preise sprechen wir später"
 )
 
 
@@ -89,9 +92,9 @@ def _head(sender: str, name: str, to: int, subject: str, *more: str) -> bytes:
 
 
 def _prose(chance: random.Random, size_bytes: int) -> bytes:
-    """Return lines of words of one language, one of them beginning with a dot."""
-    words = chance.choice(_TALK).split()
-    lines = [b".. as agreed:"]
+    """Return lines of words of one language; now and then one begins with a dot."""
+    words = chance.choice((_ENGLISH, _GERMAN)).split()
+    lines = [b".. as agreed:"] if chance.random() < _DOTTED else []
     length = 0
     while length < size_bytes:
         line = " ".join(chance.choices(words, k=10)).encode()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +122,15 @@ def relay(folder: Path, sink_port: int) -> Iterator[System]:
     with log.open("wb") as told:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=told, stderr=told)
     try:
-        _wait_for(port, log)
+        _wait_for(port, log, lambda: process.poll() is None)
         yield System("relay", port, process.pid)
     finally:
         process.terminate()
-        process.wait(_STOP_SECONDS)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -134,7 +138,9 @@ def postfix(folder: Path, sink_port: int) -> Iterator[System]:
     """Run a Postfix that shares nothing with the machine's own but its programs."""
     _lay_out_postfix(folder, sink_port, port := free_port())
     program = [_postfix_program() or "postfix", "-c", str(folder / "etc")]
-    subprocess.run([*program, "start"], check=True, capture_output=True, timeout=_START_SECONDS)
+    started = subprocess.run([*program, "start"], capture_output=True, timeout=_START_SECONDS)
+    if started.returncode != 0:
+        raise CannotMeasureError(f"Postfix does not start: {started.stderr.decode()}")
     try:
         _wait_for(port, folder / "log/mail.log")
         yield System("Postfix", port, int((folder / "queue/pid/master.pid").read_text()))
@@ -165,10 +171,10 @@ def _lay_out_postfix(folder: Path, sink_port: int, port: int) -> None:
     (folder / "etc/master.cf").write_text(_MASTER_CF.format(port=port))
 
 
-def _wait_for(port: int, log: Path) -> None:
+def _wait_for(port: int, log: Path, runs: Callable[[], bool] = lambda: True) -> None:
     """Return when a greeting comes."""
     end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and runs():
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
                 if connection.recv(512).startswith(b"220"):

@@ -11,6 +11,7 @@ from upstream import Upstream
 
 from relay.observe import events
 from relay.policy.accounting import State
+from relay.policy.health import Paused
 
 
 def settings(direct: int, native: int) -> str:
@@ -59,6 +60,21 @@ def test_what_grows_too_old_on_a_channel_that_does_not_work_is_held_and_not_fail
             await house.until(lambda states: states.get("held") == 2)
             for row in await house.rows(State.HELD):
                 assert "did not work for 5 days" in row.why
+
+    asyncio.run(story())
+
+
+def test_a_clock_that_is_stepped_back_leaves_no_channel_paused_until_tomorrow(tmp_path):
+    async def story():
+        async with Upstream(script={"mail": ["421 4.3.2 down"]}) as native:
+            async with box(tmp_path, settings(native.port, native.port)) as house:
+                await house.turn(DAY)
+                await house.hand_in(NEWSLETTER)
+                await house.until(lambda _: isinstance(house.base.board.health("direct"), Paused))
+                await house.turn(-DAY)
+                await house.graph.sweep.after_step_back()
+                await house.turn(HOUR)  # the longest wait of a recipient
+                await house.until(lambda states: states == {"sent": 1})
 
     asyncio.run(story())
 

@@ -83,6 +83,16 @@ def test_content_in_a_file_reads_the_same(tmp_path):
     assert inspect(Spooled(str(path), len(raw))) == inspect(raw)
 
 
+def test_a_library_call_needs_no_event_loop():
+    inspector = Inspector(load_gateways())
+    raw = message("Hallo", "Dokument", [("scan.pdf", INVOICE_PDF)])
+    try:
+        evidence = inspector.inspect_now(ENVELOPE, ORIGIN, raw)
+    finally:
+        inspector.close_now()
+    assert classify(evidence, RULES).kind is Kind.INVOICE
+
+
 def test_an_archive_is_opened():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -127,3 +137,96 @@ def test_what_cannot_be_read_is_unsure_and_therefore_essential(content, reading)
 def test_nothing_raises_and_nothing_takes_long(raw):
     evidence = inspect(raw)
     assert classify(evidence, RULES).reasons
+
+
+def test_a_reader_that_is_too_slow_is_replaced(monkeypatch):
+    raw = message("Hallo Anna", "Gruß", [("scan.pdf", INVOICE_PDF)], User_Agent="Thunderbird")
+
+    async def run():
+        inspector = Inspector(load_gateways(), workers=1)
+        try:
+            monkeypatch.setattr("relay.inspect.pool.SECONDS_PER_MESSAGE", 0.0)
+            late = await inspector.inspect(ENVELOPE, ORIGIN, raw)
+            monkeypatch.undo()
+            return late, await inspector.inspect(ENVELOPE, ORIGIN, raw)
+        finally:
+            await inspector.close()
+
+    late, good = asyncio.run(run())
+    assert late.documents[0].reading is Reading.UNREADABLE
+    assert classify(late, RULES).unsure
+    assert "longer than" in late.problems[0]
+    assert good.documents[0].reading is Reading.READ
+
+
+def test_a_bomb_is_told_and_not_blown_up():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big.pdf", b"%PDF-" + bytes(30_000_000))
+    evidence = inspect(message(files=[("files.zip", buffer.getvalue())]))
+    assert evidence.documents[0].reading is Reading.UNREADABLE
+
+
+def test_entities_are_not_expanded():
+    bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><Invoice>&b;</Invoice>'
+    evidence = inspect(message(files=[("invoice.xml", bomb)]))
+    assert evidence.documents[0].einvoice is None
+
+
+@pytest.mark.parametrize(
+    ("xml", "document", "number"),
+    [
+        (
+            b"<?xml version='1.0'?><ubl:Invoice xmlns:ubl='urn:x'><ID>7</ID></ubl:Invoice>",
+            "invoice",
+            "7",
+        ),
+        (
+            b"\xef\xbb\xbf<r:CrossIndustryInvoice xmlns:r='urn:x'><D><ID>R-1</ID>%s</D>%s"
+            % (b"<TypeCode>381</TypeCode>", b"</r:CrossIndustryInvoice>"),
+            "credit note",
+            "R-1",
+        ),
+        (
+            b"<p:FatturaElettronica xmlns:p='urn:y'><Numero>12</Numero></p:FatturaElettronica>",
+            "invoice",
+            "12",
+        ),
+    ],
+)
+def test_an_e_invoice_says_what_it_is(xml, document, number):
+    evidence = inspect(message(files=[("file.xml", xml)]))
+    einvoice = evidence.documents[0].einvoice
+    assert einvoice is not None
+    assert (einvoice.document, einvoice.number) == (document, number)
+    assert classify(evidence, RULES).kind is Kind.INVOICE
+
+
+def test_an_e_invoice_inside_a_pdf_is_read():
+    import pypdfium2
+
+    document = pypdfium2.PdfDocument(pdf("Beleg"))
+    xml = b"<r:CrossIndustryInvoice xmlns:r='urn:x'><D><ID>R-9</ID></D></r:CrossIndustryInvoice>"
+    document.new_attachment("factur-x.xml").set_data(xml)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    document.close()
+    evidence = inspect(message(files=[("beleg.pdf", buffer.getvalue())]))
+    verdict = classify(evidence, RULES)
+    assert verdict.kind is Kind.INVOICE
+    assert verdict.certainty >= 0.99
+    assert "R-9" in str(verdict.reasons[0])
+
+
+def test_the_new_text_is_set_apart_from_what_it_answers():
+    text = "Passt, danke!\n\nAm Montag schrieb Anna <anna@example.org>:\n> Rechnung 4711\n> anbei"
+    evidence = inspect(message(text, "Re: Rechnung 4711", In_Reply_To="<a@b>"))
+    assert evidence.text == "Passt, danke!"
+    assert "Rechnung 4711" in evidence.quoted
+
+
+def test_telephones_are_known_by_their_gateway():
+    envelope = Envelope(reverse_path="a@example.com", forward_paths=("5551234567@vtext.com",))
+    evidence = inspect(message("Your code is 1234"), envelope)
+    assert evidence.gateway is not None
+    assert classify(evidence, RULES).kind is Kind.SMS

@@ -3,7 +3,8 @@
 import pytest
 
 from relay.inspect.lexica import LexiconError, load_lexicon, parse_lexicon, shipped_phrases
-from relay.policy.lexicon import Concept, fold
+from relay.policy.folding import fold
+from relay.policy.phrases import Concept
 
 LEXICON = load_lexicon()
 

@@ -6,8 +6,11 @@ from relay.inspect.lexica import load_lexicon
 from relay.policy.classify import ClassifyRules, classify
 from relay.policy.classify_amounts import read_sums
 from relay.policy.evidence import Document, EInvoice, Evidence, Reading
+from relay.policy.folding import fold
+from relay.policy.identifiers import is_identifier
 from relay.policy.kinds import Kind
-from relay.policy.lexicon import Concept, Lexicon, Phrase, fold, is_identifier
+from relay.policy.lexicon import Lexicon
+from relay.policy.phrases import own_phrase
 
 LEXICON = load_lexicon()
 RULES = ClassifyRules(lexicon=LEXICON)
@@ -119,7 +122,7 @@ def test_a_document_that_is_no_invoice_speaks_for_a_person():
 
 
 def test_the_owner_s_own_words_count():
-    lexicon = Lexicon([Phrase("honorarblatt*", Concept.INVOICE, "de")])
+    lexicon = Lexicon([own_phrase(Kind.INVOICE, "honorarblatt*")])
     evidence = Evidence(subject="Honorarblatt 2025-77", sender="praxis@example.com")
     assert classify(evidence, ClassifyRules(lexicon=lexicon)).kind is Kind.INVOICE
 
@@ -171,3 +174,16 @@ def test_an_identifier_is_no_amount_date_or_year(word, expected):
 def test_spelling_does_not_hide_a_word(one, other):
     a, b = fold(one), fold(other)
     assert a == b or sorted(a) == sorted(b)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        pytest.param("חשבונית מס 4471\nסה״כ 27.50"[::-1], Kind.INVOICE, id="Hebrew as it looks"),
+        pytest.param("ใบเสนอรคา 4471\nรวม 27.50", Kind.QUOTE, id="Thai without its vowels"),
+        pytest.param("इनवइस 4471\nकुल 27.50", Kind.INVOICE, id="Hindi without its vowel signs"),
+    ],
+)
+def test_a_name_is_found_although_a_pdf_file_spoils_it(text, kind):
+    verdict = classify(Evidence(documents=(document(text),)), RULES)
+    assert verdict.kind is kind

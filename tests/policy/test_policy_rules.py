@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.policy.kinds import Kind
-from relay.policy.rules import Condition, Glob, MailFacts, matches
+from relay.policy.kinds import Kind, Reason, Verdict
+from relay.policy.rules import Condition, Glob, KindRule, MailFacts, matches, overrule
 
 FACTS = MailFacts(
     kind=Kind.INVOICE,
@@ -108,3 +108,39 @@ def test_the_null_reverse_path_has_a_name_of_its_own() -> None:
 def test_mail_of_no_application_fits_no_application() -> None:
     condition = Condition(applications=frozenset({"shop"}))
     assert not matches(condition, replace(FACTS, application=None))
+
+
+FOUND = Verdict(kind=Kind.DIRECT, certainty=0.43, reasons=(Reason("body", "hello"),), unsure=True)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        pytest.param([], FOUND, id="no rule"),
+        pytest.param([Condition(applications=frozenset({"blog"}))], FOUND, id="none that fits"),
+        pytest.param([Condition()], 0, id="the one"),
+        pytest.param(
+            [Condition(larger_than=5000), Condition(sender=(Glob("shop@*"),)), Condition()],
+            1,
+            id="the first that fits",
+        ),
+        pytest.param([Condition(recipient=(Glob("bob@*"),))], 0, id="one of two recipients"),
+        pytest.param([Condition(kinds=frozenset({Kind.DIRECT}))], 0, id="what it would be"),
+    ],
+)
+def test_the_owner_says_what_a_message_is(
+    conditions: list[Condition], expected: Verdict | int
+) -> None:
+    facts = replace(FACTS, kind=Kind.DIRECT)
+    copies = (facts, replace(facts, forward_path="bob@example.org"))
+    rules = [
+        KindRule(name=f"rule {index}", when=when, kind=Kind.QUOTE)
+        for index, when in enumerate(conditions)
+    ]
+    if isinstance(expected, int):
+        said = (
+            Reason("settings", f"rule {expected} says so"),
+            Reason("without it", "it would be direct, 43% certain"),
+        )
+        expected = Verdict(kind=Kind.QUOTE, certainty=1.0, reasons=said)
+    assert overrule(FOUND, copies, rules) == expected

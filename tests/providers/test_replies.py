@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,12 +118,6 @@ def test_every_key_of_the_data_is_known():
             *("what", "window", "window_s", "scope", "max", "restarts_on_attempt"),
         }
         assert entry["source"] in data["sources"], entry["id"]
-
-
-def test_it_is_read_fast_enough_for_the_start_of_a_daemon():
-    begun = time.process_time()
-    ReplyDictionary.load()
-    assert time.process_time() - begun < 0.1
 
 
 # Whose fault it is

@@ -265,6 +265,67 @@ def test_settling_twice_is_settling_once(tmp_path):
     run(story)
 
 
+def test_settling_twice_gives_a_charge_back_once(tmp_path):
+    """The first time may be one whose commit failed, and reached the disk all the same."""
+
+    async def story():
+        limit = Limit(Unit.RECIPIENTS, 2, HOUR)
+        async with opened(tmp_path, direct=(limit,)) as store:
+            await store.put(entry("a@example.net", plan=DIRECT))
+            await store.put(entry("b@example.net", plan=DIRECT))
+            first, _ = (await store.claim("direct", ROOM, NOON)).leases  # charged together
+            done = attempt(first, refused(450), data=False)
+            settlement = settle(
+                done,
+                [Copy(attempts=1, doubts=0, channels=("direct",))],
+                [GREYLISTED],
+                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+            )
+            for _ in range(2):
+                await store.settle(first, done, settlement, None, ())
+            for forget in (False, True):  # what is remembered, and what is written
+                if forget:
+                    store.set_limits({"direct": (limit,)})
+                (usage,) = (await store.usage(NOON + SECOND))["direct"]
+                assert usage.used == 1
+
+    run(story)
+
+
+def test_what_died_with_the_relay_three_times_is_left_to_a_person(tmp_path):
+    """Each of these times it may have arrived; nobody gets more than three copies."""
+
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+        for death in range(1, 4):
+            store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+            await store.open(NOON)
+            assert await store.possible_duplicates() == death - 1
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+            await store.close()
+        async with opened(tmp_path) as store:
+            assert await states(store) == {"held": 1}
+            assert (await store.claim("direct", ROOM, NOON + DAY)).leases == ()
+            (row,) = await store.recipients(Selection(), 10)
+            assert "three times" in row.why
+
+    run(story)
+
+
+def test_what_our_own_mistake_breaks_off_three_times_is_left_to_a_person(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT))
+            for day in range(3):
+                now = NOON + day * DAY
+                assert len((await store.claim("direct", ROOM, now)).leases) == 1
+                assert await store.take_back(frozenset(), now + 2 * HOUR) == 1
+            assert await states(store) == {"held": 1}
+
+    run(story)
+
+
 def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
     async def story():
         async with opened(tmp_path) as store:
@@ -610,8 +671,41 @@ def test_a_clock_that_was_stepped_back_leaves_nothing_waiting_for_tomorrow(tmp_p
         async with opened(tmp_path) as store:
             await store.put(entry(plan=DIRECT, at=NOON + DAY))
             assert (await store.claim("direct", ROOM, NOON)).next_at == NOON + DAY
-            assert await store.clamp(NOON + HOUR) == 1
+            assert await store.clamp(NOON, NOON + HOUR) == 1
             assert len((await store.claim("direct", ROOM, NOON + HOUR)).leases) == 1
+
+    run(story)
+
+
+def test_a_limit_used_up_before_the_clock_was_stepped_back_counts_from_now(tmp_path):
+    """Neither forgotten nor in force until tomorrow, in this run and the next."""
+    limit = Limit(Unit.MESSAGES, 1, HOUR)
+
+    async def story():
+        async with opened(tmp_path, direct=(limit,)) as store:
+            await store.put(entry(plan=DIRECT))
+            await store.put(entry(plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON + DAY)).leases
+            await finish(store, lease, sent(), at=NOON + DAY)
+            await store.clamp(NOON, NOON + HOUR)
+            throttled = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert (throttled.leases, throttled.next_at) == ((), NOON + HOUR)
+        async with opened(tmp_path, direct=(limit,)) as store:
+            assert (await store.claim("direct", ROOM, NOON + 2 * MINUTE)).next_at == NOON + HOUR
+            assert len((await store.claim("direct", ROOM, NOON + HOUR)).leases) == 1
+
+    run(story)
+
+
+def test_a_queue_says_how_late_it_was_when_it_was_last_written(tmp_path):
+    async def story():
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        assert (await store.open(NOON)).latest_at < NOON
+        await store.put(entry(at=NOON + DAY))
+        await store.close()
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
+        assert (await store.open(NOON)).latest_at == NOON + DAY
+        await store.close()
 
     run(story)
 

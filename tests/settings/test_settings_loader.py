@@ -15,8 +15,9 @@ from relay.channels.options import FolderOptions, Security, SendmailOptions, Smt
 from relay.listener.options import Auth, ListenerOptions, Tls
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
+from relay.policy.phrases import OWN_WEIGHT, Concept, Phrase
 from relay.policy.retry import Schedule
-from relay.policy.rules import Condition, Glob, Rule
+from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings.loader import load, rehearsal_settings
 from relay.settings.mistakes import SettingsError
 from relay.settings.place import SYSTEM_FILE, find, state_dir
@@ -127,6 +128,50 @@ def test_defaults_hold_for_what_is_not_written(tmp_path: Path) -> None:
     least = settings_of(tmp_path, NATIVE)
     for name in ("state_dir", "listeners", "http", "retry", "reports", "history", "log", "drain"):
         assert getattr(least, name) == getattr(short, name)
+
+
+def test_what_the_owner_says_of_kinds(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path,
+        """\
+listeners:
+  - {address: 127.0.0.1:25, trust_kind_field: true}
+  - address: 127.0.0.1:26
+    auth: required
+    applications:
+      - {login: shop, password: {env: S}, kind: invoice}
+      - {login: blog, password: {env: B}, trust_kind_field: true}
+classification:
+  rules:
+    - {when: {sender: a@b.example}, kind: quote}
+    - {name: minutes, when: {header: {Subject: Minutes*}}, kind: direct}
+  phrases:
+    de: {invoice: "Akonto*, beleg =0.5", trap: [Akontoplan]}
+    any: {marketing: Wine of the month}
+"""
+        + NATIVE,
+    )
+    said = settings.classification
+    assert said.trusted == {"127.0.0.1:25", "blog"}
+    assert said.application_kinds == {"shop": Kind.INVOICE}
+    assert said.rules == (
+        KindRule(
+            name="classification rule 1 (relay.yaml:10)",
+            when=Condition(sender=(Glob("a@b.example"),)),
+            kind=Kind.QUOTE,
+        ),
+        KindRule(
+            name="minutes",
+            when=Condition(header=(("subject", (Glob("Minutes*"),)),)),
+            kind=Kind.DIRECT,
+        ),
+    )
+    assert said.phrases == (
+        Phrase("Akonto*", Concept.INVOICE, "de", OWN_WEIGHT),
+        Phrase("beleg", Concept.INVOICE, "de", 0.5),
+        Phrase("Akontoplan", Concept.TRAP, "de", OWN_WEIGHT),
+        Phrase("Wine of the month", Concept.PROMOTION, "", OWN_WEIGHT),
+    )
 
 
 def test_a_listener_for_the_network(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from relay.mail.reply import Reply
 from relay.observe.events import Event
 from relay.observe.journal import Journal
 from relay.policy.accounting import State
-from relay.policy.classify import ClassifyRules
 from relay.providers.detect import Providers
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
@@ -146,12 +145,11 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
         clock=clock,
         ids=Ids(clock),
         inspector=inspector,
-        classify_rules=ClassifyRules(lexicon=load_lexicon()),
         replies=ReplyDictionary.load(),
         providers=Providers(),
     )
     house = Box(base, clock, heard)
-    house.graph = build(loaded, base)
+    house.graph = build(loaded, base, load_lexicon(loaded.classification.phrases))
     store.set_limits({name: channel.limits for name, channel in loaded.channels.items()})
     store.tell(house.graph.changed)
     await store.plan_again(house.graph.fingerprint, house.graph.plan_again, clock())

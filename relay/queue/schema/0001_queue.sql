@@ -50,7 +50,7 @@ CREATE TABLE recipient (
 );
 
 CREATE INDEX recipient_due ON recipient (channel, rank, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX recipient_open ON recipient (state, channel) WHERE finished_at IS NULL;
+CREATE INDEX recipient_held ON recipient (message_id) WHERE state = 'held';
 CREATE INDEX recipient_message ON recipient (message_id);
 CREATE INDEX recipient_leased ON recipient (lease_until) WHERE lease_until IS NOT NULL;
 

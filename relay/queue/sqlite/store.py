@@ -1,4 +1,4 @@
-"""The embedded queue: which thread runs the SQL of `verbs`, `owner`, `upkeep` and `views`."""
+"""The embedded queue: who runs the SQL of `verbs`, `owner`, `upkeep` and `views`, and where."""
 
 from __future__ import annotations
 
@@ -58,23 +58,33 @@ class SqliteStore:
         self._recent_bytes = 0
         self._recent_lock = threading.Lock()  # put remembers in the loop, claim recalls in a thread
         self._limits: dict[str, tuple[Limit, ...]] = {}
-        self._ledgers: dict[str, Ledger] = {}  # touched by the writer's thread only
+        self._ledgers: dict[str, Ledger] = {}  # touched within transactions only
         self._mail_for: Callable[[str], None] = lambda _: None
         self._lock = -1
 
     async def open(self, retry_at: datetime) -> Opened:
         """Lock the folder, open the database, take over what the last run left."""
-        await asyncio.to_thread(self._lock_folder)
-        await self._writer.start()
+        try:
+            await asyncio.to_thread(self._lock_folder)
+            await self._writer.start()
+            return await self._take_over(retry_at)
+        except BaseException:
+            await self.close()
+            raise
 
+    async def _take_over(self, retry_at: datetime) -> Opened:
         def recover(db: sqlite3.Connection) -> Opened:
             health = {
                 channel: decode_health(state)
                 for channel, state in db.execute("SELECT channel, state FROM health")
             }
-            return Opened(recovered=upkeep.recover(db, retry_at), health=health)
+            return Opened(
+                recovered=upkeep.recover(db, retry_at),
+                latest_at=upkeep.latest_at(db),
+                health=health,
+            )
 
-        opened = await self._writer.run(recover)
+        opened = await self._writer.run_long(recover)
         await self._writer.run(lambda db: db.execute("PRAGMA optimize").fetchall())
         await self._remove_orphans()
         return opened
@@ -88,6 +98,7 @@ class SqliteStore:
         await asyncio.to_thread(self._syncers.shutdown)
         if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
 
     def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
         """Forget the windows; they are filled again from what was charged."""
@@ -116,13 +127,12 @@ class SqliteStore:
 
         if isinstance(content, bytes):
             self._remember(message.id, content)
-        written = self._writer.run(op, lambda db: verbs.unput(db, message.id))
-        self._tell((entry,))
         try:
-            await written
+            await self._writer.run_at_once(op, lambda db: verbs.unput(db, message.id))
         except BaseException:
             self._recall(message.id)
             raise
+        self._tell((entry,))
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
@@ -149,7 +159,7 @@ class SqliteStore:
         reports: Sequence[Entry],
     ) -> None:
         """Write down what came of a lease."""
-        written = self._writer.run(
+        written = self._writer.run_soon(
             lambda db: verbs.settle(
                 db, self._ledgers.get(lease.channel), lease, attempt, settlement, health,
                 tuple(reports),
@@ -175,23 +185,23 @@ class SqliteStore:
 
     async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
         """Plan what waits anew."""
-        return await self._writer.run(lambda db: owner.plan_again(db, fingerprint, plan, now))
+        return await self._writer.run_long(lambda db: owner.plan_again(db, fingerprint, plan, now))
 
     async def retry(self, selection: Selection, now: datetime) -> int:
         """Make due now."""
-        return await self._writer.run(lambda db: owner.retry(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.retry(db, selection, now))
 
     async def hold(self, selection: Selection, why: str) -> int:
         """Hold."""
-        return await self._writer.run(lambda db: owner.hold(db, selection, why))
+        return await self._writer.run_long(lambda db: owner.hold(db, selection, why))
 
     async def release(self, selection: Selection, now: datetime) -> int:
         """Let go."""
-        return await self._writer.run(lambda db: owner.release(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.release(db, selection, now))
 
     async def drop(self, selection: Selection, now: datetime) -> int:
         """Throw away."""
-        return await self._writer.run(lambda db: owner.drop(db, selection, now))
+        return await self._writer.run_long(lambda db: owner.drop(db, selection, now))
 
     async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
         """Return what is too old."""
@@ -224,15 +234,20 @@ class SqliteStore:
 
     async def take_back(self, in_flight: frozenset[int], now: datetime) -> int:
         """Take back leases that ran out."""
-        return await self._writer.run(lambda db: upkeep.take_back(db, in_flight, now))
+        return await self._writer.run_long(lambda db: upkeep.take_back(db, in_flight, now))
 
-    async def clamp(self, latest: datetime) -> int:
-        """Make nothing due after `latest`."""
-        return await self._writer.run(lambda db: upkeep.clamp(db, latest))
+    async def clamp(self, now: datetime, latest: datetime) -> int:
+        """Make nothing due after `latest`; the windows are filled again from what was charged."""
+
+        def op(db: sqlite3.Connection) -> int:
+            self._forget_ledgers()
+            return upkeep.clamp(db, now, latest)
+
+        return await self._writer.run(op)
 
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget what is old, and then its files."""
-        purged, files = await self._writer.run(lambda db: upkeep.purge(db, retention, now))
+        purged, files = await self._writer.run_long(lambda db: upkeep.purge(db, retention, now))
         for path in files:
             self._spool.remove(path)
         return purged
@@ -352,7 +367,7 @@ class SqliteStore:
             rows = db.execute("SELECT spooled FROM message WHERE spooled IS NOT NULL")
             return {Path(path).stem for (path,) in rows}
 
-        known = await self._writer.run(spooled)
+        known = await self._writer.run_long(spooled)
         for queue_id in self._spool.queue_ids() - known:
             self._spool.remove(str(self._spool.folder / f"{queue_id}.eml"))
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from relay.policy.accounting import State
-from relay.policy.limits import to_ms
+from relay.policy.limits import from_ms, to_ms, to_ms_up
 from relay.queue.rows import Waiting
 from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
-from relay.queue.sqlite.verbs import COUNT, FINISH_MESSAGE, put
+from relay.queue.sqlite.verbs import CHARGE, COUNT, FINISH_MESSAGE, put
 from relay.queue.store import Entry, Purged, Retention
 
 _PURGE_AT_ONCE = 500  # messages in one transaction
@@ -24,17 +24,25 @@ _MERGES = (
     (timedelta(hours=50), timedelta(minutes=15)),
 )
 
+_LATEST = """
+SELECT max(at) FROM (
+    SELECT 0 AS at UNION ALL SELECT max(at) FROM charge
+    UNION ALL SELECT * FROM (SELECT received_at FROM message ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT at FROM attempt ORDER BY id DESC LIMIT 1))"""
+
+_MAX_COPIES = 3
+_BREAK_OFF = """
+UPDATE recipient SET lease_until = NULL, doubts = doubts + 1,
+    state = iif(doubts + 1 < :max, 'deferred', 'held'),
+    due_at = iif(doubts + 1 < :max, :due_at, NULL),
+    why = iif(doubts + 1 < :max, :why, :enough)
+WHERE id = :id"""
+
 
 def recover(db: sqlite3.Connection, retry_at: datetime) -> int:
     """Make due what was being sent when the last run died: it may have arrived."""
-    recovered = db.execute(
-        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'relay ended while it was being sent; it may have arrived' WHERE state = 'sending'",
-        (to_ms(retry_at),),
-    ).rowcount
-    if recovered:
-        db.execute(COUNT, ("possible_duplicates", recovered))
-    return recovered
+    rows = db.execute("SELECT id FROM recipient WHERE state = 'sending'").fetchall()
+    return _break_off(db, [number for (number,) in rows], "relay ended", retry_at)
 
 
 def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) -> int:
@@ -42,19 +50,51 @@ def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) 
     rows = db.execute(
         "SELECT id, message_id FROM recipient WHERE lease_until < ?", (to_ms(now),)
     ).fetchall()
-    lost = [(to_ms(now), number) for number, message in rows if message not in in_flight]
+    lost = [number for number, message in rows if message not in in_flight]
+    return _break_off(db, lost, "the attempt was broken off", now)
+
+
+def _break_off(
+    db: sqlite3.Connection, recipient_ids: Sequence[int], what: str, retry_at: datetime
+) -> int:
+    """Make due what may have arrived; what may have arrived `_MAX_COPIES` times is held."""
     db.executemany(
-        "UPDATE recipient SET state = 'deferred', due_at = ?, lease_until = NULL, "
-        "why = 'the attempt was broken off; it may have arrived' WHERE id = ?",
-        lost,
+        _BREAK_OFF,
+        [
+            {
+                "id": number,
+                "max": _MAX_COPIES,
+                "due_at": to_ms(retry_at),
+                "why": f"{what} while it was being sent; it may have arrived",
+                "enough": f"{what} three times while it was being sent; it may have arrived",
+            }
+            for number in recipient_ids
+        ],
     )
-    if lost:
-        db.execute(COUNT, ("possible_duplicates", len(lost)))
-    return len(lost)
+    if recipient_ids:
+        db.execute(COUNT, ("possible_duplicates", len(recipient_ids)))
+    return len(recipient_ids)
 
 
-def clamp(db: sqlite3.Connection, latest: datetime) -> int:
-    """Make nothing due later than `latest`."""
+def latest_at(db: sqlite3.Connection) -> datetime:
+    """Return the latest of the newest message, attempt and charges."""
+    (latest,) = db.execute(_LATEST).fetchone()
+    return from_ms(latest)
+
+
+def clamp(db: sqlite3.Connection, now: datetime, latest: datetime) -> int:
+    """Make nothing due or leased later than `latest`, and no charge later than `now`."""
+    db.execute(
+        "UPDATE recipient SET lease_until = ? WHERE lease_until > ?",
+        (to_ms(latest), to_ms(latest)),
+    )
+    charged = db.execute(
+        "SELECT channel, sum(messages), sum(recipients) FROM charge WHERE at > ? GROUP BY channel",
+        (to_ms_up(now),),
+    ).fetchall()
+    db.execute("DELETE FROM charge WHERE at > ?", (to_ms_up(now),))
+    for channel, messages, recipients in charged:
+        db.execute(CHARGE, (channel, to_ms_up(now), messages, recipients))
     return db.execute(
         "UPDATE recipient SET due_at = ? WHERE due_at > ?", (to_ms(latest), to_ms(latest))
     ).rowcount

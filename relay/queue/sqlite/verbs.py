@@ -55,7 +55,7 @@ _LEASE = """
 UPDATE recipient SET state = 'sending', due_at = NULL, lease_until = ?, attempts = attempts + 1
 WHERE id = ?"""
 
-_CHARGE = """
+CHARGE = """
 INSERT INTO charge (channel, at, messages, recipients) VALUES (?, ?, ?, ?)
 ON CONFLICT (channel, at) DO UPDATE
 SET messages = messages + excluded.messages, recipients = recipients + excluded.recipients"""
@@ -155,7 +155,7 @@ def claim(
             charged_recipients += len(lease.targets)
             leases.append(lease)
     if leases:
-        db.execute(_CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
+        db.execute(CHARGE, (channel, to_ms_up(now), charged_messages, charged_recipients))
     if throttled is not None:
         return Claim(leases=tuple(leases), next_at=throttled.until, throttled=throttled.limit)
     return Claim(leases=tuple(leases), next_at=_next_due(db, channel))
@@ -184,25 +184,28 @@ def settle(
     """Write what came of each recipient, the history, the channel's state and the reports."""
     ended_at = to_ms(attempt.ended_at)
     started_at = to_ms(attempt.started_at)
-    finished = False
+    finished = changed = False
     for target, disposition, judgement in zip(
         lease.targets, settlement.dispositions, settlement.judgements, strict=True
     ):
         state, channel, due_at, why = _columns(disposition, lease.channel)
         is_final = state in ("sent", "failed")
-        changed = db.execute(
+        updated = db.execute(
             _SETTLE,
             (state, channel, due_at, why, state == "in_doubt", ended_at if is_final else None,
              target.id),
         )  # fmt: skip
-        if changed.rowcount == 0:
-            continue  # settled before, by a commit that was reported as failed
+        if updated.rowcount == 0:
+            continue
+        changed = True
         finished = finished or is_final
         db.execute(
             _ATTEMPT,
             (target.id, started_at, attempt.channel, attempt.upstream, state, why,
              judgement.entry if judgement else None, ended_at - started_at),
         )  # fmt: skip
+    if not changed:
+        return  # settled before, by a commit that was reported as failed
     if finished:
         db.execute(FINISH_MESSAGE, (ended_at, lease.message_id))
     if settlement.refund_messages or settlement.refund_recipients:

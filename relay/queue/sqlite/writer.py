@@ -1,9 +1,14 @@
-"""The one thread that writes: takes what is asked for, runs it in one transaction, commits once.
+"""Who writes: takes what is asked for, runs it in one transaction, commits once.
 
-A commit costs a disk sync whatever is in it, so that all that came in during the last one share the
-next. When a statement fails, the others of its batch are run again without it. When the commit
-itself fails, nothing of the batch is acknowledged, the connection is opened anew (a file whose
-fsync failed cannot be trusted), and what may have reached the file all the same is undone first.
+A commit costs a disk sync whatever is in it, so that all that came in during the last one share
+the next, and what nobody waits for waits a moment for company. Statements only touch memory and
+run in the event loop; what waits for the disk, the commit, runs in a thread, and so does work on
+many rows. (Statements in a thread would fight with the loop for the interpreter, several times
+each.) Loop and thread take turns, so that the connection is never used by both.
+
+When a statement fails, the others of its batch are run again without it. When the commit itself
+fails, nothing of the batch is acknowledged, the connection is opened anew (a file whose fsync
+failed cannot be trusted), and what may have reached the file all the same is undone first.
 """
 
 from __future__ import annotations
@@ -12,11 +17,12 @@ import asyncio
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from relay.queue.store import QueueDamagedError, StoreError
@@ -25,7 +31,8 @@ T = TypeVar("T")
 Op = Callable[[sqlite3.Connection], T]
 
 _MAX_BATCH = 256
-_BUSY_SECONDS = 5.0
+_COMPANY_SECONDS = 0.002  # that a settled delivery waits for other work to share its commit
+_BUSY_MS = 5000  # for another program that has the file open, in the thread only
 _CHECK_UP_TO_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _WAL_PAGES = 2000
 
@@ -35,6 +42,7 @@ class _Job:
     op: Op[Any]
     undo: Op[None] | None
     future: asyncio.Future[Any]
+    is_long: bool = False
 
 
 _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
@@ -44,75 +52,173 @@ class Writer:
     """Runs operations on the database, one at a time, several to a commit."""
 
     def __init__(self, path: Path, on_rollback: Callable[[], None]) -> None:
-        """`on_rollback` is called in the writer's thread when what was done is no longer true."""
+        """`on_rollback` is called when what was done since the last commit is no longer true."""
         self._path = path
         self._on_rollback = on_rollback
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._waiting: deque[_Job] = deque()
+        self._patient: list[_Job] = []
+        self._is_busy = False  # a transaction is open, or about to be
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._undos: list[Op[None]] = []
         self._db: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._work: SimpleQueue[Callable[[], list[_Outcome]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="queue-commit", daemon=True)
 
     async def start(self) -> None:
         """Open the file and bring its schema up to date; raises StoreError."""
         self._loop = asyncio.get_running_loop()
         self._db = await asyncio.to_thread(self._open)
-        self._thread = threading.Thread(target=self._run, name="queue-writer", daemon=True)
         self._thread.start()
 
     def run(self, op: Op[T], undo: Op[None] | None = None) -> asyncio.Future[T]:
         """Return the result of `op` once it is on the disk; raises StoreError when it is not."""
+        self._hurry()
+        return self._ask(op, undo)
+
+    def run_at_once(self, op: Op[T], undo: Op[None]) -> asyncio.Future[T]:
+        """Return the same, without the company of what can wait: a client waits for its reply."""
+        return self._ask(op, undo)
+
+    def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
+        """Return the same, somewhat later: it shares the commit of what comes next."""
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(op, undo, future))
+        if not self._patient:
+            self._loop.call_later(_COMPANY_SECONDS, self._hurry)
+        self._patient.append(_Job(op, None, future))
         return future
+
+    def run_long(self, op: Op[T]) -> asyncio.Future[T]:
+        """Return the same for work on many rows, which is done in the thread, alone."""
+        self._hurry()
+        return self._ask(op, None, is_long=True)
 
     async def stop(self) -> None:
         """Finish what was asked for and close the file."""
-        self._jobs.put(None)
-        if self._thread is not None:
+        self._hurry()
+        await self._idle.wait()
+        if self._thread.is_alive():
+            self._work.put(None)
             await asyncio.to_thread(self._thread.join)
+        self._close()
+
+    # -- in the event loop ----------------------------------------------------------------------
+
+    def _ask(self, op: Op[T], undo: Op[None] | None, *, is_long: bool = False) -> asyncio.Future[T]:
+        assert self._loop is not None
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Job(op, undo, future, is_long))
+        self._look()
+        return future
+
+    def _hurry(self) -> None:
+        if self._patient:
+            self._waiting.extend(self._patient)
+            self._patient.clear()
+            self._look()
+
+    def _look(self) -> None:
+        if self._waiting and not self._is_busy:
+            assert self._loop is not None
+            self._is_busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """Run what waits, and have it committed."""
+        batch = self._next_batch()
+        if batch[0].is_long or self._db is None or self._undos:
+            self._work.put(lambda: self._settle(batch))
+            return
+        try:
+            results = self._execute(self._db, batch)
+        except Exception as error:
+            self._roll_back(error)
+            self._work.put(lambda: self._settle(batch))
+        else:
+            self._work.put(lambda: self._commit(batch, results))
+
+    def _next_batch(self) -> list[_Job]:
+        batch = [self._waiting.popleft()]
+        while (
+            self._waiting
+            and len(batch) < _MAX_BATCH
+            and not batch[0].is_long
+            and not self._waiting[0].is_long
+        ):
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _end(self, outcomes: list[_Outcome]) -> None:
+        """Tell what came of a batch, and go on with what came in meanwhile."""
+        for future, result, error in outcomes:
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        self._is_busy = False
+        self._look()
+        if not self._is_busy:
+            self._idle.set()
+
+    # -- in either, never in both -----------------------------------------------------------------
+
+    def _execute(self, db: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
+        db.execute("BEGIN IMMEDIATE")
+        return [job.op(db) for job in batch]
+
+    def _roll_back(self, error: Exception) -> None:
+        self._on_rollback()
+        if self._db is None:
+            return
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._close()
+        if isinstance(error, sqlite3.OperationalError) and not _is_busy(error):
+            self._close()
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    # -- in the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         assert self._loop is not None
-        stopping = False
-        while not stopping:
-            job = self._jobs.get()
-            batch: list[_Job] = []
-            while job is not None:
-                batch.append(job)
-                if len(batch) == _MAX_BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except Empty:
-                    break
-            stopping = job is None
-            if batch:
-                outcomes = self._settle(batch)
-                self._loop.call_soon_threadsafe(_resolve, outcomes)
-        if self._db is not None:
-            self._db.close()
+        while (work := self._work.get()) is not None:
+            self._loop.call_soon_threadsafe(self._end, work())
 
     def _settle(self, batch: list[_Job]) -> list[_Outcome]:
         """Run a batch in one transaction, or, when one of it fails, each in its own."""
         try:
             db = self._ready()
-            db.execute("BEGIN IMMEDIATE")
-            outcomes: list[_Outcome] = [(job.future, job.op(db), None) for job in batch]
+            db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            results = self._execute(db, batch)
+            db.execute("PRAGMA busy_timeout = 0")
         except Exception as error:
             self._roll_back(error)
             if len(batch) == 1:
                 return [(batch[0].future, None, _as_store_error(error))]
             return [outcome for job in batch for outcome in self._settle([job])]
+        return self._commit(batch, results)
+
+    def _commit(self, batch: list[_Job], results: list[Any]) -> list[_Outcome]:
+        assert self._db is not None
         try:
-            db.execute("COMMIT")
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._undos += [job.undo for job in batch if job.undo is not None]
             self._close()
             self._on_rollback()
             return [(job.future, None, _as_store_error(error)) for job in batch]
-        return outcomes
+        return [(job.future, result, None) for job, result in zip(batch, results, strict=True)]
 
     def _ready(self) -> sqlite3.Connection:
         """Return the connection, opened anew and cleaned up if the last commit failed."""
@@ -126,23 +232,6 @@ class Writer:
             self._undos.clear()
         return self._db
 
-    def _roll_back(self, error: Exception) -> None:
-        self._on_rollback()
-        if self._db is None:
-            return
-        try:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-        except sqlite3.Error:
-            self._close()
-        if isinstance(error, sqlite3.OperationalError):
-            self._close()
-
-    def _close(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
-
     def _open(self) -> sqlite3.Connection:
         try:
             return open_database(self._path)
@@ -155,7 +244,9 @@ def open_database(path: Path) -> sqlite3.Connection:
     fresh = not path.exists()
     if fresh:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False)
+    db = sqlite3.connect(
+        path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False
+    )
     try:
         if fresh:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -169,6 +260,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             if answer != "ok":
                 raise QueueDamagedError(f"{path}: {answer}")
         _migrate(db, path)
+        db.execute("PRAGMA busy_timeout = 0")  # nothing in the event loop waits
     except BaseException:
         db.close()
         raise
@@ -217,11 +309,6 @@ def _as_store_error(error: Exception) -> BaseException:
     return wrapped
 
 
-def _resolve(outcomes: list[_Outcome]) -> None:
-    for future, result, error in outcomes:
-        if future.cancelled():
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another program holds the file."""
+    return (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_BUSY

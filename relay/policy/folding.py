@@ -1,0 +1,38 @@
+"""Letters as they are compared, so that spelling does not hide a word."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_DROPPED = re.compile(
+    "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+)
+SIGNS = re.compile(  # of the scripts of India, Thailand, Laos, Cambodia and Myanmar
+    "[\u0900-\u0903\u093a-\u094f\u0962\u0963\u0981-\u0983\u09bc-\u09d7\u0a01-\u0a03\u0a3c-\u0a51"
+    "\u0a81-\u0a83\u0abc-\u0acd\u0b82\u0bbe-\u0bd7\u0c00-\u0c04\u0c3e-\u0c56\u0c81-\u0c83\u0cbc-\u0cd6"
+    "\u0d00-\u0d03\u0d3b-\u0d57\u0dca-\u0ddf\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e\u0eb0-\u0ebc"
+    "\u0ec0-\u0ec4\u0ec8-\u0ece\u102b-\u103e\u17b4-\u17d3]"
+)
+_UNIFIED = str.maketrans(
+    {"ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "ة": "ه", "ە": "ه", "’": "'", "ʻ": "'", "ʼ": "'"}
+    | {
+        chr(zero + digit): str(digit)
+        for zero in (0x660, 0x6F0, 0x966, 0x9E6, 0xBE6, 0xE50, 0xED0, 0x17E0, 0x1040)
+        for digit in range(10)
+    }
+)
+
+
+def fold(text: str) -> str:
+    """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
+    if text.isascii():
+        return text.lower()
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
+
+
+def skeleton(text: str) -> str:
+    """Return folded `text` without vowel signs, which PDF files lose or put elsewhere."""
+    return SIGNS.sub("", text)

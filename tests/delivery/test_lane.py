@@ -1,0 +1,37 @@
+"""One channel's queue at work: what it leaves behind when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from box import INVOICE, box
+from upstream import Upstream
+
+
+def test_a_claim_that_is_under_way_when_the_lane_drains_is_sent_and_settled(tmp_path, monkeypatch):
+    """Else it would be found at the next start as mail that may have arrived."""
+
+    async def story():
+        async with Upstream() as native:
+            smtp = f"{{host: 127.0.0.1, port: {native.port}, security: none}}"
+            async with box(tmp_path, f"channels: {{native: {{smtp: {smtp}}}}}") as house:
+                claims, go_on = asyncio.Event(), asyncio.Event()
+                store = house.base.store
+                claim = store.claim
+
+                async def slow_claim(*args):
+                    claims.set()
+                    claimed = await claim(*args)
+                    await go_on.wait()
+                    return claimed
+
+                monkeypatch.setattr(store, "claim", slow_claim)
+                await house.hand_in(INVOICE)
+                await claims.wait()
+                draining = asyncio.create_task(house.graph.lanes["native"].drain())
+                await asyncio.sleep(0)
+                go_on.set()
+                await draining
+                assert await house.states() == {"sent": 1}
+
+    asyncio.run(story())
