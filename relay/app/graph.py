@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from relay.channels.folder import FolderChannel
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.channels.sendmail import SendmailChannel
 from relay.channels.smtp import SmtpChannel
+from relay.connect.tokens import TokenFile, TokenSource
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.delivery.reports import Reporter
@@ -139,6 +140,8 @@ def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
 def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channel:
     match settings.options:
         case SmtpOptions() as options:
+            if settings.grant is not None:
+                options = replace(options, access_token=TokenSource(TokenFile(settings.grant)))
             return SmtpChannel(settings.name, options, now=clock)
         case SendmailOptions() as options:
             return SendmailChannel(settings.name, options, now=clock)

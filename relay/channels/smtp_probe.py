@@ -25,6 +25,7 @@ _NAMES = {
     Phase.TLS: "TLS",
     Phase.EHLO: "EHLO",
     Phase.STARTTLS: "STARTTLS",
+    Phase.OAUTH: "token",
     Phase.AUTH: "AUTH",
 }
 _CLOSE_SECONDS = 2.0
@@ -44,7 +45,7 @@ class Questions:
 class Stage:
     """One step of the test."""
 
-    name: str  # DNS, TCP, TLS, greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, message
+    name: str  # DNS, TCP, TLS, greeting, EHLO, STARTTLS, token, AUTH, MAIL, RCPT, message
     seconds: float
     detail: str  # what was learnt, the server's words among it; without control characters
     refused: Refused | None = None  # why it failed
@@ -221,6 +222,8 @@ class _Watched(Session):
                 size = self.max_content_bytes
                 largest = f"messages up to {size} bytes; " if size else ""
                 return largest + ", ".join(sorted(self.extensions)).upper()
+            case Phase.OAUTH:
+                return "an access token"
             case _:
                 return f"as {self.options.username} by {(self.mechanism or '').upper()}"
 

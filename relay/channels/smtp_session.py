@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
@@ -88,7 +89,7 @@ class Session:
             await self._start_tls()
             await self._hello()
         if options.username is not None:
-            self.phase = Phase.AUTH
+            self.phase = Phase.OAUTH if options.access_token is not None else Phase.AUTH
             await self._sign_in(options.username)
 
     def abort(self) -> None:
@@ -210,9 +211,12 @@ class Session:
         protected = self._is_protected()
         if not protected and not self._is_loopback():
             text = "the password is not sent over a connection without TLS"
-            raise RejectedError(self.phase, Reply(538, "5.7.11", text))
+            raise RejectedError(Phase.AUTH, Reply(538, "5.7.11", text))
         if not self.offers("auth"):
             raise SMTPNotSupported("SMTP AUTH extension not supported by server.")
+        if self.options.access_token is not None:
+            await self._sign_in_by_token(username, self.options.access_token)
+            return
         order = _PROTECTED_ORDER if protected or self._is_loopback() else _OPEN_ORDER
         mechanisms = [name for name in order if name in self.mechanisms]
         if not mechanisms:
@@ -226,6 +230,30 @@ class Session:
             if response.code != 504:  # anything else counts as a guess: no second one
                 break
         raise RejectedError(self.phase, _refusal(response))
+
+    async def _sign_in_by_token(
+        self, username: str, access_token: Callable[[str | None], Awaitable[str]]
+    ) -> None:
+        """Sign in by XOAUTH2; a token that is refused is renewed once, as clocks differ."""
+        if "xoauth2" not in self.mechanisms:
+            raise SMTPException("No suitable authentication method found.")
+        token = await access_token(None)
+        self.phase = Phase.AUTH
+        response = await self._try_token(username, token)
+        if response.code == 535:
+            renewed = await access_token(token)
+            if renewed != token:
+                response = await self._try_token(username, renewed)
+        if response.code != 235:
+            raise RejectedError(self.phase, _refusal(response))
+        self.mechanism = "xoauth2"
+
+    async def _try_token(self, username: str, token: str) -> SMTPResponse:
+        words = f"user={username}\x01auth=Bearer {token}\x01\x01".encode()
+        response = await self._command(b"AUTH XOAUTH2 " + b64encode(words))
+        if response.code == 334:  # it says why in base64; the reply comes after an empty answer
+            response = await self._command(b"")
+        return response
 
     async def _try(self, mechanism: str, username: str, password: str) -> SMTPResponse:
         match mechanism:

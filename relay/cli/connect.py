@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from relay.cli.account import candidate_of, password_of, run, security_of
+from relay.cli.by_token import forget_token, keep_token, signed_in, with_tokens
 from relay.cli.config import Config, read_settings
 from relay.cli.daemon import SOCKET_NAME, utc_now
 from relay.cli.exits import Exit, fail
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from relay.channels.options import SmtpOptions
     from relay.channels.smtp_probe import Questions
     from relay.connect.connector import Connector
+    from relay.connect.oauth import Token
     from relay.connect.search import Tried
     from relay.settings.values import ChannelSettings, Settings
 
@@ -78,15 +80,22 @@ def connect(
     if forget:
         _forget(settings, channel, config)
         return
-    options = _smtp_of(settings, mine)
+    options = with_tokens(_smtp_of(settings, mine), mine)
     connector = _connector(settings, mine)
+    by_token = mine.grant is not None and address in (None, options.username) and host is None
+    if by_token and not check and password_file is None and password_env is None:
+        token, options = signed_in(connector, options, mine)
+        questions = _questions(options, mine, sender, to, config, send=send)
+        _use_token(connector, mine, token, options, questions, config, as_json)
+        return
     if check:
         questions = _questions(options, mine, sender, to, config, send=send)
         _end(connector, [run(connector.check(options, questions)).first], questions, as_json)
     account, candidate = candidate_of(
         connector, options, address, host, port, security_of(security), username
     )
-    candidate = replace(candidate, password=password_of(candidate, password_file, password_env))
+    password = password_of(candidate, password_file, password_env)
+    candidate = replace(candidate, password=password, access_token=None)
     questions = _questions(candidate, mine, sender, to, config, send=send)
     found = run(connector.find(candidate, account, questions))
     tried = [found.first, *found.beside]
@@ -234,11 +243,29 @@ def _let_relay_know(channel: str, config: Path | None) -> str:
     return f"the running relay uses it, and {channel} sends"
 
 
+def _use_token(
+    connector: Connector,
+    channel: ChannelSettings,
+    token: Token,
+    options: SmtpOptions,
+    questions: Questions,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Try a token that was just granted, and let the channel use it if it works."""
+    tried = [run(connector.check(options, questions)).first]
+    if not tried[0].works:
+        _end(connector, tried, questions, as_json)
+    kept = keep_token(channel, token), _let_relay_know(channel.name, config)
+    _tell(connector, tried, questions, as_json, kept=kept)
+
+
 def _forget(settings: Settings, channel: str, config: Path | None) -> None:
     from relay.connect.kept import KeptError, forget
 
+    mine = settings.channels.get(channel)
     try:
-        was_there = forget(settings.state_dir, channel)
+        was_there = forget(settings.state_dir, channel) or forget_token(mine)
     except KeptError as error:
         fail(str(error), "Run this as relay's user.", Exit.NOT_DONE)
     if not was_there:

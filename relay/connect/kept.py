@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,36 +64,48 @@ def write(state_dir: Path, channel: str, kept: Kept) -> Path:
     The file is of mode 0600 and belongs to whom the state directory belongs. Raises KeptError.
     """
     path = path_of(state_dir, channel)
-    text = json.dumps(
-        {
-            "version": _VERSION,
-            "host": kept.host,
-            "port": kept.port,
-            "security": kept.security.value,
-            "username": kept.username,
-            "password": kept.password,
-            "connected_at": kept.connected_at.astimezone(UTC).isoformat(),
-        }
-    )
+    data = {
+        "version": _VERSION,
+        "host": kept.host,
+        "port": kept.port,
+        "security": kept.security.value,
+        "username": kept.username,
+        "password": kept.password,
+        "connected_at": kept.connected_at.astimezone(UTC).isoformat(),
+    }
+    write_private(path, json.dumps(data).encode(), state_dir)
+    return path
+
+
+def write_private(path: Path, data: bytes, state_dir: Path, *, is_first: bool = False) -> None:
+    """Write a file of mode 0600 in a folder of `state_dir`, for the owner of that.
+
+    It is there whole or not at all, and durable; with `is_first` one that is there stays.
+    Raises KeptError.
+    """
     try:
         owner = state_dir.stat()
         path.parent.mkdir(mode=0o700, exist_ok=True)
         _give(path.parent, owner)
-        with NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
+        with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
             temporary = Path(file.name)
             try:
-                file.write(text)
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
                 _give(temporary, owner)
-                temporary.rename(path)
+                if not is_first:
+                    temporary.rename(path)
+                else:
+                    with suppress(FileExistsError):
+                        path.hardlink_to(temporary)
+                    temporary.unlink()
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
         _sync(path.parent)
     except OSError as error:
         raise KeptError(f"{path} cannot be written: {error.strerror}") from error
-    return path
 
 
 def forget(state_dir: Path, channel: str) -> bool:

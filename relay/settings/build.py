@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
+from relay.connect.options import Grant
 from relay.listener.options import Application, ListenerOptions
 from relay.policy.limits import Limit, Unit
 from relay.policy.phrases import Phrase
@@ -16,6 +17,7 @@ from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings import model
 from relay.settings.address import is_loopback
 from relay.settings.document import Document
+from relay.settings.registration import registration_of
 from relay.settings.secret import CredentialSecret, EnvSecret, FileSecret, Secret
 from relay.settings.values import (
     ChannelOptions,
@@ -32,6 +34,7 @@ from relay.settings.values import (
 from relay.web.options import HttpOptions
 
 _PORTS = {Security.IMPLICIT: 465, Security.STARTTLS: 587, Security.NONE: 25}
+_TOKEN_KEY = "relay-token-key"  # noqa: S105 -- of systemd: LoadCredential=relay-token-key:/path
 _OF_PROVIDER = {"limits", "connections", "max_recipients", "messages_per_connection"}
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
@@ -148,6 +151,7 @@ def _channel(
         provider=channel.provider,
         tier=channel.tier,
         headroom=channel.headroom,
+        grant=None if file.rehearsal else _grant(name, channel.smtp, state_dir, env),
         own=_own(channel),
     )
 
@@ -183,6 +187,21 @@ def _smtp(
         command_seconds=smtp.command_timeout.total_seconds(),
         final_dot_seconds=smtp.final_dot_timeout.total_seconds(),
         stall_seconds=smtp.stall_timeout.total_seconds(),
+    )
+
+
+def _grant(
+    channel: str, smtp: model.Smtp | None, state_dir: Path, env: Mapping[str, str]
+) -> Grant | None:
+    if smtp is None or smtp.oauth2 is None:
+        return None
+    secret = secret_of(smtp.oauth2.client_secret, env) if smtp.oauth2.client_secret else None
+    key_file = Path(env.get("CREDENTIALS_DIRECTORY") or "/nonexistent", _TOKEN_KEY)
+    return Grant(
+        registration=registration_of(smtp.oauth2, secret),
+        state_dir=state_dir,
+        channel=channel,
+        key_file=key_file if key_file.exists() else None,
     )
 
 

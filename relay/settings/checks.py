@@ -22,6 +22,7 @@ from relay.settings.model import (
     Http,
     Limit,
     Listener,
+    OAuth2,
     Part,
     Retry,
     Rule,
@@ -30,6 +31,7 @@ from relay.settings.model import (
     When,
 )
 from relay.settings.provided import known_providers
+from relay.settings.registration import check_registration
 from relay.settings.units import format_duration
 
 Found = tuple[Loc, str]
@@ -214,7 +216,9 @@ def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
 
 
 def _smtp(smtp: Smtp) -> Iterator[Found]:
-    if smtp.knows("username", "password"):
+    if smtp.oauth2 is not None:
+        yield from _oauth2(smtp, smtp.oauth2)
+    elif smtp.knows("username", "password", "oauth2"):
         if smtp.username is not None and smtp.password is None:
             yield smtp.at("username"), "expected a password beside it, got none"
         if smtp.password is not None and smtp.username is None:
@@ -239,6 +243,16 @@ def _smtp(smtp: Smtp) -> Iterator[Found]:
     elif smtp.certificate_checks is CertificateChecks.OFF and smtp.knows("security"):
         message = f"expected on, or {CertificateChecks.OFF_ANYWHERE}"
         yield smtp.at("certificate_checks"), f"{message} as {smtp.host} is not loopback, got off"
+
+
+def _oauth2(smtp: Smtp, oauth2: OAuth2) -> Iterator[Found]:
+    if smtp.password is not None:
+        yield smtp.at("password"), "expected it or oauth2, got both"
+    if smtp.username is None and smtp.knows("username"):
+        yield smtp.at("oauth2"), "expected a username beside it, got none"
+    if oauth2.client_secret is not None:
+        yield from _secret(oauth2.client_secret)
+    yield from check_registration(oauth2)
 
 
 def _rule(rule: Rule, channels: Collection[str]) -> Iterator[Found]:

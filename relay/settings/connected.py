@@ -31,6 +31,7 @@ def as_connected(settings: Settings) -> Settings:
                 options=options,
                 provider=channel.provider if same else None,  # told by the new host
                 tier=channel.tier if same else None,
+                grant=None,
                 connected_at=kept.connected_at,
             )
     return replace(settings, channels=MappingProxyType(channels), warnings=tuple(warnings))

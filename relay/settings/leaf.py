@@ -22,6 +22,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _FIELD = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 §3.6.8
 _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
+_URL = re.compile(r"https://[!-~]{1,1000}|http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?/[!-~]*")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PERCENT = re.compile(r"([1-9][0-9]?|100) ?%")
 _STEM = r"[^\s*=,]*[^\W_]{2}[^\s*=,]*"
@@ -182,6 +183,7 @@ NetworkBlock = Annotated[
     Network, leaf("a network such as 192.168.0.0/16 or fd00::/8, or an IP address", _network)
 ]
 Mailbox = Annotated[str, leaf("an address such as ann@example.com", _like(_MAILBOX))]
+Url = Annotated[str, leaf("an address that begins with https://", _like(_URL))]
 Sender = Annotated[
     str, leaf("an address such as ann@example.com, or *@example.com", _like(_MAILBOX))
 ]

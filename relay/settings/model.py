@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from relay.channels.options import Security
+from relay.connect.options import Flow
 from relay.listener.options import Auth, Tls
 from relay.policy.kinds import Kind
 from relay.providers.published import HEADROOM
@@ -131,6 +132,20 @@ class Http(Part):
     behind_proxy: leaf.Flag = False
 
 
+class OAuth2(Part):
+    """The owner's own client, registered with the provider."""
+
+    provider: Literal["google", "microsoft", "other"] = _needed()
+    client_id: leaf.Text = _needed()
+    client_secret: Password | None = None
+    tenant: leaf.HostName = "common"
+    flow: Flow = Flow.BROWSER
+    authorize_url: leaf.Url | None = None
+    token_url: leaf.Url | None = None
+    device_url: leaf.Url | None = None
+    scopes: Annotated[tuple[leaf.Text, ...], leaf.OneOrMore] = ()
+
+
 class Smtp(Part):
     """An SMTP server to submit to."""
 
@@ -141,6 +156,7 @@ class Smtp(Part):
     ca_file: leaf.FilePath | None = None
     username: leaf.Text | None = None
     password: Password | None = None
+    oauth2: OAuth2 | None = None
     allow_unencrypted_password: leaf.Flag = False
     senders: Annotated[tuple[leaf.Sender, ...], leaf.OneOrMore] = ()
     rewrite_from: leaf.Mailbox | None = None

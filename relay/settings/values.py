@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.connect.options import Grant
 from relay.listener.options import ListenerOptions
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
@@ -35,6 +36,7 @@ class ChannelSettings:
     headroom: int = HEADROOM  # percent of what the provider publishes that is used
     own: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the owner gave
     published: Published | None = None  # of the provider, where it is known
+    grant: Grant | None = None  # signs in by tokens
     connected_at: datetime | None = None  # by `relay connect`, whose server and account it uses
 
 

@@ -15,6 +15,7 @@ from small_house import NOON, SmallHouse, control_of
 from upstream import Upstream
 
 from relay.policy.health import Open, Paused
+from tests.connect.authorization import SECRET, Authorization, authorization
 
 Live = Callable[[AbstractAsyncContextManager[Any]], Any]
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
@@ -207,3 +208,72 @@ def test_a_kept_connection_that_is_broken_is_a_warning(relay: Terminal, upstream
     assert said.code == 0
     assert "warning: channels.direct: " in said.out
     assert "connect the channel again" in said.out
+
+
+def by_token(relay: Terminal, port: int, server: Authorization, flow: str) -> None:
+    oauth2 = f"""\
+        provider: other
+        client_id: relay
+        client_secret: {{env: CLIENT_SECRET}}
+        flow: {flow}
+        authorize_url: {server.url}/authorize
+        token_url: {server.url}/token
+        device_url: {server.url}/device
+        scopes: smtp
+"""
+    relay.environ["CLIENT_SECRET"] = SECRET
+    (relay.folder / "state" / "relay").mkdir(parents=True)
+    relay.write_settings(f"""\
+state_dir: {relay.folder}/state/relay
+channels:
+  direct:
+    smtp:
+      host: localhost
+      port: {port}
+      security: none
+      username: {ME}
+      oauth2:
+{oauth2}""")
+
+
+@pytest.mark.parametrize("flow", ["device", "client_credentials"])
+def test_a_token_is_granted_tried_and_kept(relay: Terminal, live: Live, flow: str):
+    with authorization() as server:
+        upstream = live(Upstream(mechanisms=["XOAUTH2"]))
+        upstream.accounts = Latest(server)
+        by_token(relay, upstream.port, server, flow)
+        assert relay("connect", "direct", "--check").code == (23 if flow == "device" else 0)
+        said = relay("connect", "direct")
+        assert said.code == 0, said.out + said.err
+        assert ("and type in there: " in said.err) == (flow == "device")
+        assert "by XOAUTH2" in said.out
+        assert f"Kept in {relay.folder}/state/relay/tokens/direct.token" in said.out
+        assert server.memory.access[-1] not in said.out + said.err
+        assert relay("connect", "direct", "--check").code == 0
+        assert relay("connect", "direct", "--forget").code == 0
+        assert relay("connect", "direct", "--forget").code == 1
+
+
+def test_a_token_that_does_not_work_replaces_none(relay: Terminal, live: Live):
+    with authorization() as server:
+        upstream = live(Upstream(accounts={ME: "another"}, mechanisms=["XOAUTH2"]))
+        by_token(relay, upstream.port, server, "device")
+        said = relay("connect", "direct")
+        assert said.code == 23
+        assert not (relay.folder / "state" / "relay" / "tokens").exists()
+        relay.environ["CLIENT_SECRET"] = "wrong"
+        said = relay("connect", "direct")
+        assert said.code == 23
+        assert "direct was not granted anything." in said.err
+        assert "The provider said: 401 invalid_client" in said.err
+
+
+class Latest(dict[str, str]):
+    """Accounts whose password is the access token that was given out last."""
+
+    def __init__(self, server: Authorization) -> None:
+        super().__init__({ME: ""})
+        self._server = server
+
+    def get(self, login: str, default: str | None = None) -> str | None:
+        return self._server.memory.access[-1] if login == ME else default

@@ -162,3 +162,82 @@ def test_who_may_send_is_compared_in_lower_case(tmp_path):
     options = direct(tmp_path, "mail.example.com", smtp=smtp).options
     assert options.senders == ("*@mine.example",)
     assert options.rewrite_from == "Me@mine.example"
+
+
+MS = "provider: microsoft, client_id: abc"
+
+
+@pytest.mark.parametrize(
+    ("oauth2", "token_url", "scopes"),
+    [
+        (
+            "provider: google, client_id: abc, client_secret: {env: S}",
+            "https://oauth2.googleapis.com/token",
+            ("https://mail.google.com/",),
+        ),
+        (
+            MS,
+            "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+            ("https://outlook.office.com/SMTP.Send", "offline_access"),
+        ),
+        (
+            f"{MS}, tenant: example.com, flow: client_credentials, client_secret: {{env: S}}",
+            "https://login.microsoftonline.com/example.com/oauth2/v2.0/token",
+            ("https://outlook.office365.com/.default",),
+        ),
+        (
+            (
+                "provider: other, client_id: a, token_url: 'https://a.b/t', device_url: 'https://a.b/d',"
+                " flow: device, scopes: smtp"
+            ),
+            "https://a.b/t",
+            ("smtp",),
+        ),
+    ],
+)
+def test_a_client_of_the_owner_is_known(tmp_path, oauth2, token_url, scopes):
+    smtp = f", username: me@example.com, oauth2: {{{oauth2}}}"
+    channel = direct(tmp_path, "mail.example.com", smtp=smtp)
+    registration = channel.grant.registration
+    assert (registration.token_url, registration.scopes) == (token_url, scopes)
+    assert channel.grant.state_dir == tmp_path
+    # what was connected by a password stands above it
+    write(tmp_path, "direct", kept("smtp.gmail.com"))
+    assert direct(tmp_path, "mail.example.com", smtp=smtp).grant is None
+
+
+@pytest.mark.parametrize(
+    ("smtp", "expected"),
+    [
+        (f", oauth2: {{{MS}}}", "expected a username beside it, got none"),
+        (
+            f", username: a, password: {{env: P}}, oauth2: {{{MS}}}",
+            "expected it or oauth2, got both",
+        ),
+        (
+            ", username: a, oauth2: {provider: google, client_id: a, flow: device}",
+            "expected browser, as Google gives the right to mail to no other, got device",
+        ),
+        (
+            f", username: a, oauth2: {{{MS}, flow: client_credentials}}",
+            "expected a client_secret beside client_credentials, got none",
+        ),
+        (
+            f", username: a, oauth2: {{{MS}, token_url: 'https://a.b/'}}",
+            "expected `provider: other` beside it, got microsoft",
+        ),
+        (
+            ", username: a, oauth2: {provider: other, client_id: a}",
+            "expected authorize_url beside other, got none",
+        ),
+        (
+            ", username: a, oauth2: {provider: other, client_id: a, token_url: 'http://a.b/'}",
+            "expected an address that begins with https://",
+        ),
+        (", username: a, oauth2: {provider: microsoft}", "oauth2.client_id"),
+    ],
+)
+def test_a_client_that_cannot_work_is_a_mistake(tmp_path, smtp, expected):
+    with pytest.raises(SettingsError) as caught:
+        direct(tmp_path, "mail.example.com", smtp=smtp)
+    assert expected in str(caught.value)
