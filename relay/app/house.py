@@ -11,12 +11,17 @@ from relay import __version__
 from relay.app.graph import Foundation, Graph
 from relay.observe import events
 from relay.observe.snapshot import ChannelView, Snapshot
+from relay.policy.corrections import propose
 from relay.policy.health import Health, Open, Stopped
+from relay.policy.kinds import Kind
 from relay.queue.rows import MessageRow, RecipientRow
-from relay.queue.store import Selection, StoreError
-from relay.web.house import HouseError, Status
+from relay.queue.store import Corrected, Selection, StoreError
+from relay.settings.paste import as_rule
+from relay.web.house import HouseError, Proposed, Status
 
 _ANSWER_SECONDS = 10.0
+_HISTORY = 20_000  # messages that are looked at for proposals
+_EXAMPLES = 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +118,30 @@ class House:
     async def drop(self, selection: Selection) -> int:
         """Throw away what waits or is held."""
         return self._acted("drop", await self.base.store.drop(selection, self.base.clock()))
+
+    async def correct(self, queue_ids: Sequence[str], kind: Kind) -> Corrected:
+        """Set the kind of messages; what of them waits goes by its new way at once."""
+        plan = self.graph.plan_again
+        done = await self.base.store.correct(queue_ids, kind, plan, self.base.clock())
+        self._acted("correct", done.recipients)
+        return done
+
+    async def proposals(self) -> Sequence[Proposed]:
+        """Return rules for what was corrected."""
+        history = await self.base.store.past(_HISTORY)
+        rules = self.graph.settings.classification.rules
+        # in a thread: a long history takes some hundred milliseconds
+        proposals = await asyncio.to_thread(propose, history, rules)
+        return [
+            Proposed(
+                kind=each.kind,
+                rule=as_rule(each),
+                corrected=len(each.corrected),
+                changes=len(each.changes),
+                examples=(*each.corrected[:_EXAMPLES], *each.changes[:_EXAMPLES]),
+            )
+            for each in proposals
+        ]
 
     async def resume(self, channel: str) -> str:
         """Let a channel send."""

@@ -12,6 +12,7 @@ from relay.cli.check import check
 from relay.cli.classify import classify
 from relay.cli.config import Config
 from relay.cli.connect import connect
+from relay.cli.corrections import corrections
 from relay.cli.exits import EPILOG
 from relay.cli.run import run
 from relay.cli.send import send
@@ -60,6 +61,7 @@ app.command()(send)
 app.command()(status)
 app.add_typer(queue.app)
 app.add_typer(_channel)
+app.command()(corrections)
 app.command()(daemon.reload)
 
 

@@ -29,10 +29,11 @@ def show_message(message: Json, closed: Mapping[str, str], now: datetime) -> Non
     for name, value in _envelope(message, now):
         say(f"{name:<9} ", value)
     say()
-    certainty = percent(message["certainty"])
-    say("it is     ", Styled(message["kind"], "bold"), f", {certainty} certain, because of")
+    say("it is     ", Styled(message["kind"], "bold"), f", {_told(message, now)}, because of")
     for reason in message["reasons"]:
         say(f"          {reason['where']}: {reason['what']}")
+    for fact in message["facts"]:
+        say("it says   ", _fact(fact))
     for recipient in message["recipients"]:
         say()
         _show_recipient(recipient, message["attempts"], closed, now)
@@ -47,6 +48,24 @@ def _envelope(message: Json, now: datetime) -> Iterator[tuple[str, Words]]:
     yield "received", f"{moment(received)}, {when(received, now)}, {_origin(origin)}"
     gone = "" if message["has_content"] else ", its content is no longer kept"
     yield "size", f"{size(message['size_bytes'])}{gone}"
+
+
+def _told(message: Json, now: datetime) -> str:
+    """Return who said what it is; the reasons are those of relay."""
+    certain = f"{percent(message['certainty'])} certain"
+    by_hand = message["corrected"]
+    if by_hand is None:
+        return certain
+    at = when(parse_time(by_hand["at"]), now)
+    return f"said by hand {at}; relay took it for {by_hand['kind']}, {certain}"
+
+
+def _fact(fact: Json) -> str:
+    """Return what an e-invoice says of itself."""
+    words = f"{fact['syntax']} {fact['document']} {fact['number']}".rstrip()
+    if fact["total"]:
+        words = f"{words}, {fact['total']} {fact['currency']}".rstrip()
+    return f"{words}, due {fact['due']}" if fact["due"] else words
 
 
 def _origin(origin: Json) -> str:

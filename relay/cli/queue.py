@@ -49,7 +49,7 @@ _MAX_IDS = 1000  # of one request
 
 app = typer.Typer(
     name="queue",
-    help="See what waits and what became of it; retry, hold, release, drop.",
+    help="See what waits and what became of it; retry, hold, release, drop, correct.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -208,6 +208,32 @@ def drop(
         typer.confirm(f"Throw away {chosen}, for good?", abort=True)
     with running_relay(config) as relay:
         _finish(chosen.act(relay.drop, _UNFINISHED), "dropped")
+
+
+@app.command()
+def correct(
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID...", help="Messages, from the reply or `relay queue list`."),
+    ],
+    kind: Annotated[Kind, typer.Option("--kind", metavar="KIND", help=f"What they are: {_KINDS}.")],
+    config: Config = None,
+) -> None:
+    """Say what messages are when relay told it wrong.
+
+    What of them waits goes the way of its kind at once; what is held stays held.
+    `relay corrections` then proposes rules for the mail to come.
+    """
+    messages = recipients = 0
+    with running_relay(config) as relay:
+        for at in range(0, len(ids), _MAX_IDS):
+            done = relay.correct(ids[at : at + _MAX_IDS], kind)
+            messages += done["messages"]
+            recipients += done["recipients"]
+    if not messages:
+        fail("None of these messages is known.", "`relay queue list` has the ids.", Exit.NOT_DONE)
+    again = f"; {count(recipients, 'recipient')} planned again" if recipients else ""
+    say(f"{count(messages, 'message')} of kind {kind} now{again}")
 
 
 @dataclass(frozen=True, slots=True)

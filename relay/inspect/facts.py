@@ -1,4 +1,4 @@
-"""What the owner's rules may ask of a message on its way in."""
+"""What is known of a message on its way in: what rules may ask, what its documents say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Iterable
 
 from relay.inspect.decoding import decode_header
 from relay.mail.message import Envelope, Origin
-from relay.policy.evidence import Evidence
+from relay.policy.evidence import EInvoice, Evidence
 from relay.policy.kinds import Kind
 from relay.policy.rules import MailFacts
+
+MAX_FACTS = 10
+
+
+def facts_of(evidence: Evidence) -> tuple[EInvoice, ...]:
+    """Return what the structured documents say of themselves, each once, at most MAX_FACTS."""
+    said = (document.einvoice for document in evidence.documents)
+    return tuple(dict.fromkeys(each for each in said if each is not None))[:MAX_FACTS]
 
 
 def copies_of(

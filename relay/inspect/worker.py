@@ -8,7 +8,6 @@ when stdin does.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 from dataclasses import asdict
@@ -25,7 +24,6 @@ READY = {"ready": True}
 
 def main() -> None:
     """Answer requests until the other side goes."""
-    os.nice(5)
     _limit_memory()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     _write(sink, READY)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relay.inspect.facts import copies_of
+from relay.inspect.facts import copies_of, facts_of
 from relay.inspect.inspector import Inspector
 from relay.mail.message import Message
 from relay.mail.reply import Reply
@@ -65,6 +65,7 @@ class Reception:
                     verdict=verdict,
                     plans=plans,
                     channels=channels,
+                    facts=facts_of(evidence),
                 )
             )
         except StoreError as error:

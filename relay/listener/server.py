@@ -134,7 +134,8 @@ class Connection(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Read on, or keep it for later while something is under way."""
-        self._read_at = self.loop.time()
+        if self._is_busy or b"\n" in data:  # a command that drips in is no sign of life
+            self._read_at = self.loop.time()
         if self._is_closing:
             return
         if self._task is None:

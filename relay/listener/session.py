@@ -158,6 +158,8 @@ class Session:
         return step
 
     def _read_line(self, line: bytes) -> Step | None:
+        if line.startswith(_CLIENT_HELLO):
+            return self._refuse_tls()
         if self._dropped_bytes or self._is_too_long(line):
             self._dropped_bytes = 0
             return self.dialogue.line_too_long()
@@ -185,11 +187,7 @@ class Session:
         """Drop and count a line that is too long already."""
         fragment = self._pending
         if fragment.startswith(_CLIENT_HELLO):
-            return self.dialogue.hang_up(
-                b"421 4.7.0 this port does not begin with TLS",
-                RefusalReason.ABUSE,
-                "TLS handshake on a port without implicit TLS",
-            )
+            return self._refuse_tls()
         if self._dropped_bytes or self._is_too_long(fragment):
             self._dropped_bytes += len(fragment)
             self._pending = b""
@@ -197,6 +195,13 @@ class Session:
             return None
         return self.dialogue.hang_up(
             b"421 4.7.0 line without end", RefusalReason.ABUSE, "command line without end"
+        )
+
+    def _refuse_tls(self) -> HangUp:
+        return self.dialogue.hang_up(
+            b"421 4.7.0 this port does not begin with TLS",
+            RefusalReason.ABUSE,
+            "TLS handshake on a port without implicit TLS",
         )
 
     # -- content ------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ class Reported:
 class OwnerActed:
     """A person did something to the queue or a channel."""
 
-    action: str  # "retry", "hold", "release", "drop"
+    action: str  # "retry", "hold", "release", "drop", "correct"
     recipients: int
 
 

@@ -21,11 +21,11 @@ MAIL_CLIENT = _one_of(
     bat, eudora, lotus notes, domino, foxmail, yahoomail, yahoo mail, gmail, aol, mailmate,
     airmail, spark, postbox, k-9, k9, fairemail, bluemail, samsung, android, windows mail,
     windows live, em client, emclient, becky, mailspring, pegasus, opera mail, alpine,
-    pine\b, nmh, mh-e, vm \\d, mailbird, rainloop, snappymail, open-xchange, ox app, webmail,
+    pine\b, nmh, mh-e, vm \d, mailbird, rainloop, snappymail, open-xchange, ox app, webmail,
     mozilla, seamonkey, canary, protonmail, proton mail, tutanota, hey\b, fastmail,
     groupwise, exmh, wanderlust, internet mail service, entourage, mew\b, forte agent,
     ximian, balsa, kontact, trojita, mailpile, cyrusdaboo, mulberry, nextcloud mail, ovm,
-    tobit, david, mail\\.ru mailer, yandex, coremail, qqmail, qq mail, hotmail, elm\b,
+    tobit, david, mail\.ru mailer, yandex, coremail, qqmail, qq mail, hotmail, elm\b,
     internet messaging, communigate, messenger express, sun java, oracle connector, scalix,
     afterlogic, mail for windows, zoho mail, em_client
     """,
@@ -34,7 +34,7 @@ MAIL_CLIENT = _one_of(
 
 PROGRAM = _one_of(
     r"""
-    phpmailer, php/, php \\d, swift, symfony, laravel, drupal, wordpress, wpmail, joomla,
+    phpmailer, php/, php \d, swift, symfony, laravel, drupal, wordpress, wpmail, joomla,
     magento, prestashop, odoo, dolibarr, erpnext, \bsap\b, mailgun, sendgrid, nodemailer,
     javamail, jakarta, actionmailer, perl, mime::, python, django, curl, swaks, sendemail,
     blat, microsoft cdo, cdo for, aspmail, indy, chilkat, mailkit, quickbooks,

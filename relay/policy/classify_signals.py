@@ -303,7 +303,8 @@ def word_signals(evidence: Evidence, words: Words) -> Iterator[Signal]:
 
 def offered(evidence: Evidence, words: Words) -> Iterator[Signal]:
     """Yield the document that a short mail opens with and shows the way to."""
-    if len(words.folded) > _SHORT_MAIL or not (words.links or _URL.search(evidence.text)):
+    links = evidence.markup.link_count or _URL.search(evidence.text)
+    if len(words.folded) > _SHORT_MAIL or not links:
         return
     if any(hit.concept in _BUSY for hit in words.subject):
         return

@@ -143,6 +143,8 @@ def weigh(
             damp = 0.15
         elif is_selling and signal.name.startswith("offered") and signal.value <= 1:
             damp = 0.3
+        elif is_selling and signal.name.startswith("link.word"):
+            damp = 0.6
         elif signal.name in _ANSWERS and not names.isdisjoint(_MACHINE):
             damp = 0.4
         scales.put_signal(signal, damp)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from relay.mail.message import Content, Envelope, Origin
 from relay.policy.accounting import State
+from relay.policy.evidence import EInvoice
 from relay.policy.kinds import Kind, Reason
 from relay.policy.limits import Charge, Limit
 from relay.policy.plan import Plan
@@ -109,6 +110,14 @@ class RecipientRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """That a person said what a message is, and what relay had found."""
+
+    at: datetime
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRow:
     """A message with everything that is known of it."""
 
@@ -119,11 +128,13 @@ class MessageRow:
     size_bytes: int
     subject: str
     kind: Kind
-    certainty: float
+    certainty: float  # of what relay found, as are the reasons
     reasons: tuple[Reason, ...]
     recipients: tuple[RecipientRow, ...]
     attempts: tuple[tuple[int, AttemptRow], ...]  # recipient id, attempt; oldest first
     has_content: bool
+    corrected: Correction | None = None
+    facts: tuple[EInvoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

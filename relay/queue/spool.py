@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 from relay.mail.message import Spooled
+
+_MIN_FREE_BYTES = 16 * 1024 * 1024  # the largest log of the database, and the same copied into it
+
+
+def check_free(folder: Path) -> None:
+    """Raise OSError while the disk is so full that what is here could not be settled."""
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 class SpoolWriter:
@@ -19,7 +29,8 @@ class SpoolWriter:
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append `data`; raises OSError when the disk is full or broken."""
+        """Append `data`; raises OSError when the disk is as good as full, or broken."""
+        check_free(self._path.parent)
         view = memoryview(data)
         while view:
             written = os.write(self._fd, view)
@@ -52,13 +63,12 @@ class Spool:
         return SpoolWriter(self.folder / f"{queue_id}.eml")
 
     def sync(self, spooled: Spooled) -> None:
-        """Make a file and its name durable; blocks, so call it in a thread. Raises OSError."""
-        for path, flags in ((spooled.path, os.O_RDONLY), (str(self.folder), os.O_RDONLY)):
-            fd = os.open(path, flags | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        """Make what a file holds durable; blocks, so call it in a thread. Raises OSError."""
+        _sync(spooled.path)
+
+    def sync_names(self) -> None:
+        """Make the names of all files durable; blocks, so call it in a thread. Raises OSError."""
+        _sync(str(self.folder))
 
     def remove(self, path: str) -> None:
         """Delete a file whose message is done or was never accepted."""
@@ -67,3 +77,11 @@ class Spool:
     def queue_ids(self) -> set[str]:
         """Return the ids of all files, to find those left over."""
         return {path.stem for path in self.folder.glob("*.eml")}
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

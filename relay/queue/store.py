@@ -10,6 +10,8 @@ from typing import Protocol
 from relay.mail.attempt import Attempt
 from relay.mail.message import Message
 from relay.policy.accounting import Accounting, State
+from relay.policy.corrections import Past
+from relay.policy.evidence import EInvoice
 from relay.policy.health import Health
 from relay.policy.kinds import Kind, Verdict
 from relay.policy.limits import Limit, Usage
@@ -35,6 +37,7 @@ class Entry:
     verdict: Verdict
     plans: tuple[Plan, ...]  # one for each forward-path, in its order
     channels: tuple[str, ...]  # which one of its plan each recipient takes first
+    facts: tuple[EInvoice, ...] = ()  # what its documents say of themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,14 @@ class Opened:
 
 Planner = Callable[[Waiting, Callable[[int], bytes]], Plan | None]
 """Plans what waits, with as much of its content as it asks for; None holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrected:
+    """What one correction did."""
+
+    messages: int  # whose kind is now the one that was said
+    recipients: int  # of those: what waits or is held, planned again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +152,17 @@ class Store(Protocol):
 
     async def drop(self, selection: Selection, now: datetime) -> int:
         """Throw away what is waiting or held; return how many recipients."""
+
+    async def correct(
+        self, queue_ids: Sequence[str], kind: Kind, plan: Planner, now: datetime
+    ) -> Corrected:
+        """Set the kind of messages and plan again what of them waits or is held.
+
+        What relay had found is remembered; to say that again takes the correction back.
+        """
+
+    async def past(self, limit: int) -> list[Past]:
+        """Return the newest messages as they were told and corrected, the newest first."""
 
     async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
         """Return what was deferred and is older than `received_before`."""

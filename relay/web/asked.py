@@ -22,6 +22,8 @@ _ACTION_FIX = (
 )
 _LIST_KEYS = frozenset({"state", "channel", "kind", "recipient", "limit"})
 _ACTION_KEYS = frozenset({"ids", "all_in", "channel", "kind", "recipient"})
+_CORRECTION_KEYS = frozenset({"ids", "kind"})
+_CORRECTION_FIX = 'Send {"ids": [...], "kind": kind}.'
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
@@ -49,19 +51,28 @@ def selection(content_type: str, body: bytes) -> Selection:
     """Return what an action is to be done to; never everything by accident."""
     asked = _json_object(content_type, body)
     _check_keys(asked, _ACTION_KEYS)
-    ids = asked.get("ids", [])
-    if not isinstance(ids, list) or len(ids) > MAX_IDS:
-        raise Problem(400, "`ids` is not a list of at most 1000 queue ids.", _ACTION_FIX)
+    ids = _ids(asked)
     state = _choice(State, "all_in", asked.get("all_in"))
     if not ids and state is None:
         raise Problem(400, "Nothing is selected.", _ACTION_FIX)
     return Selection(
-        queue_ids=tuple(queue_id(each) for each in ids),
+        queue_ids=ids,
         forward_path=_text(asked, "recipient"),
         state=state,
         channel=_text(asked, "channel"),
         kind=_choice(Kind, "kind", asked.get("kind")),
     )
+
+
+def correction(content_type: str, body: bytes) -> tuple[tuple[str, ...], Kind]:
+    """Return which messages are of which kind by the word of a person."""
+    asked = _json_object(content_type, body)
+    _check_keys(asked, _CORRECTION_KEYS)
+    kind = _choice(Kind, "kind", asked.get("kind"))
+    ids = _ids(asked)
+    if kind is None or not ids:
+        raise Problem(400, "A correction names messages and their kind.", _CORRECTION_FIX)
+    return ids, kind
 
 
 def queue_id(value: object) -> str:
@@ -73,6 +84,13 @@ def queue_id(value: object) -> str:
     except ValueError as error:
         raise Problem(400, f"{error}.", ID_FIX) from error
     return value.upper()
+
+
+def _ids(asked: Mapping[str, object]) -> tuple[str, ...]:
+    ids = asked.get("ids", [])
+    if not isinstance(ids, list) or len(ids) > MAX_IDS:
+        raise Problem(400, "`ids` is not a list of at most 1000 queue ids.", _ACTION_FIX)
+    return tuple(queue_id(each) for each in ids)
 
 
 def _json_object(content_type: str, body: bytes) -> dict[str, object]:

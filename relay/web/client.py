@@ -83,6 +83,15 @@ class ControlClient:
         """Throw away what waits or is held; return how many recipients."""
         return self._act("drop", ids, which)
 
+    def correct(self, ids: Sequence[str], kind: str) -> Json:
+        """Set the kind of messages; return how many `messages` and waiting `recipients`."""
+        return self._ask("POST", "/queue/correct", {"ids": list(ids), "kind": kind})
+
+    def corrections(self) -> list[Json]:
+        """Return the rules that are proposed for what was corrected."""
+        proposals: list[Json] = self._ask("GET", "/corrections")["proposals"]
+        return proposals
+
     def resume(self, channel: str) -> str:
         """Let a channel send again; return what the relay says."""
         return str(self._ask("POST", f"/channels/{quote(channel, safe='')}/resume")["message"])

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from relay.queue.store import Selection
-from relay.web.asked import ID_FIX, listing, queue_id, selection
+from relay.web.asked import ID_FIX, correction, listing, queue_id, selection
 from relay.web.encode import encode
 from relay.web.house import House
 from relay.web.problem import HANDLERS, Problem
@@ -36,7 +36,9 @@ def control_app(house: House) -> Starlette:
             Route("/queue/hold", _acting(house.hold), methods=["POST"]),
             Route("/queue/release", _acting(house.release), methods=["POST"]),
             Route("/queue/drop", _acting(house.drop), methods=["POST"]),
+            Route("/queue/correct", control.correct, methods=["POST"]),
             Route("/queue/{id:path}", control.message),
+            Route("/corrections", control.corrections),
             Route("/channels/{name:path}/resume", _on_channel(house.resume), methods=["POST"]),
             Route("/channels/{name:path}/stop", _on_channel(house.stop), methods=["POST"]),
             Route("/reload", control.reload, methods=["POST"]),
@@ -77,6 +79,17 @@ class _Control:
         if row is None:
             raise Problem(404, f"No message {wanted} is known.", ID_FIX)
         return JSONResponse(encode(row))
+
+    async def correct(self, request: Request) -> Response:
+        """Set the kind of messages."""
+        content_type = request.headers.get("content-type", "")
+        queue_ids, kind = correction(content_type, await request.body())
+        return JSONResponse(encode(await self._house.correct(queue_ids, kind)))
+
+    async def corrections(self, request: Request) -> Response:  # noqa: ARG002
+        """Answer with rules for what was corrected."""
+        proposals = await self._house.proposals()
+        return JSONResponse({"proposals": [encode(each) for each in proposals]})
 
     async def reload(self, request: Request) -> Response:  # noqa: ARG002
         """Read the settings anew."""

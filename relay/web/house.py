@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Protocol
 
 from relay.observe.snapshot import Snapshot
+from relay.policy.corrections import Past
+from relay.policy.kinds import Kind
 from relay.queue.rows import MessageRow, RecipientRow
-from relay.queue.store import Selection
+from relay.queue.store import Corrected, Selection
 
 
 class HouseError(Exception):
@@ -31,6 +33,17 @@ class Status:
     started_at: datetime
     listeners: tuple[str, ...]  # addresses that are open
     http: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A rule for what a person corrected by hand."""
+
+    kind: Kind
+    rule: str  # YAML, an item of `classification.rules`
+    corrected: int  # messages that it is made from
+    changes: int  # others of the history that it would change
+    examples: tuple[Past, ...]  # the newest of both
 
 
 class House(Protocol):
@@ -65,6 +78,12 @@ class House(Protocol):
 
     async def drop(self, selection: Selection) -> int:
         """Throw away what waits or is held; return how many recipients."""
+
+    async def correct(self, queue_ids: Sequence[str], kind: Kind) -> Corrected:
+        """Set the kind of messages by hand; what of them waits is planned again."""
+
+    async def proposals(self) -> Sequence[Proposed]:
+        """Return rules that would have made the corrections in the history."""
 
     async def resume(self, channel: str) -> str:
         """Let a paused or stopped channel send; say so. Raises HouseError for an unknown one."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from commanding import Terminal
 from conftest import Serve
-from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse
+from small_house import FIRST, HOSTILE, PAUSED, PROPOSED, SECOND, SmallHouse
 
+from relay.cli.terminal import clean
 from relay.policy.accounting import State
 from relay.policy.kinds import Kind
 from relay.queue.store import Selection
+
+VISIBLE = clean(HOSTILE)
 
 
 def test_the_queue_is_a_table_a_line_for_each_recipient(relay: Terminal, serve: Serve) -> None:
@@ -106,6 +109,33 @@ def test_an_action_reaches_what_was_named(
     assert house.acts == [(words[0], selection) for selection in selected]
 
 
+def test_a_kind_is_set_by_hand(relay: Terminal, serve: Serve) -> None:
+    house = serve(SmallHouse())
+    said = relay("queue", "correct", FIRST.lower(), "--kind", "quote")
+    assert said.out == "1 message of kind quote now; 1 recipient planned again\n"
+    assert house.acts == [("correct", ((FIRST,), Kind.QUOTE))]
+    assert relay("queue", "correct", FIRST).code == 2
+    unknown = relay("queue", "correct", "0000000000000", "--kind", "sms")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert unknown.err.startswith("None of these messages is known.\n")
+
+
+def test_rules_are_proposed_as_they_are_pasted(relay: Terminal, serve: Serve) -> None:
+    house = serve(SmallHouse())
+    nothing = relay("corrections")
+    assert (nothing.code, nothing.out) == (0, "")
+    house.proposed = (PROPOSED,)
+    assert relay("corrections").out.splitlines() == [
+        "classification:",
+        "  rules:",
+        "    # from 1 correction; of the history it would change 0 other messages",
+        f"    #   {FIRST}  direct, corrected: {VISIBLE}",
+        '    - when: {sender: "a@b.example"}',
+        "      kind: quote",
+    ]
+    assert relay("corrections", "--json").json[0]["kind"] == "quote"
+
+
 def test_an_action_that_reaches_nothing_ends_with_1(relay: Terminal, serve: Serve) -> None:
     serve(SmallHouse())
     said = relay("queue", "hold", "--kind", "sms")
@@ -153,6 +183,8 @@ def test_settings_are_reloaded_or_their_mistakes_told(relay: Terminal, serve: Se
         ("queue", "drop", FIRST, "--yes"),
         ("channel", "stop", "direct"),
         ("reload",),
+        ("queue", "correct", FIRST, "--kind", "sms"),
+        ("corrections",),
     ],
     ids=" ".join,
 )

@@ -289,7 +289,9 @@ def test_passwords_go_in_the_clear_only_where_nothing_better_is(
     assert talk(talker, b"AUTH PLAIN AGFwcABzZWNyZXQ=").startswith(expected)
 
 
-def test_a_tls_client_on_a_plain_port_is_told_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("random_octets", [b"\x07" * 32, b"\n" * 32], ids=["plain", "with LF"])
+def test_a_tls_client_on_a_plain_port_is_told_at_once(tmp_path: Path, random_octets: bytes) -> None:
     talker = session(tmp_path)
-    assert isinstance(talker.receive(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), HangUp)
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + random_octets
+    assert isinstance(talker.receive(hello), HangUp)
     assert talker.dialogue.take_replies().startswith(b"421 4.7.0")

@@ -358,6 +358,14 @@ def test_row_14_data_that_flows_is_never_cut(open_house: Open) -> None:
     assert [reason for reason, _ in house.refusals] == ["timeout"]
 
 
+def test_row_14_a_command_that_drips_in_is_cut(open_house: Open) -> None:
+    """A hundred clients that send a letter now and then would keep everybody else out."""
+    house = open_house(idle_seconds=0.2)
+    with house.client() as client:
+        assert client.flood(b"E", 100, every=0.05) != "all sent"
+    assert [reason for reason, _ in house.refusals] == ["timeout"]
+
+
 def test_row_14_a_slow_commit_is_not_cancelled_by_a_timer(open_house: Open) -> None:
     house = open_house(idle_seconds=0.05, transaction_seconds=0.1)
     release = house.hold()

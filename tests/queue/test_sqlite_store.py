@@ -39,16 +39,24 @@ from relay.mail.attempt import Outcome
 from relay.mail.message import Spooled
 from relay.mail.reply import Phase
 from relay.policy.accounting import State
+from relay.policy.evidence import EInvoice
 from relay.policy.health import Open, Paused
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
 from relay.policy.plan import Plan
 from relay.policy.settle import Circumstances, Copy, settle
 from relay.policy.settlement import Settlement
-from relay.queue.rows import Lease
+from relay.queue.rows import Correction, Lease
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
-from relay.queue.store import QueueDamagedError, Retention, Room, Selection, StoreError
+from relay.queue.store import (
+    Corrected,
+    QueueDamagedError,
+    Retention,
+    Room,
+    Selection,
+    StoreError,
+)
 
 DIRECT = Plan(channels=("direct",))
 KEEP = Retention(rows=30 * DAY, content=timedelta(), charges=32 * DAY)
@@ -489,6 +497,67 @@ def test_what_waits_moves_to_another_channel_and_plans_change_with_the_rules(tmp
     run(story)
 
 
+def test_a_person_says_what_a_message_is(tmp_path):
+    def by_kind(item, head):
+        assert item.unsure is False
+        return DIRECT if item.kind is Kind.DIRECT else Plan(channels=("native", "direct"))
+
+    async def story():
+        async with opened(tmp_path) as store:
+            first, second = entry("a@x.example", "b@x.example"), entry("c@x.example")
+            for each in (first, second):
+                await store.put(each)
+            await store.hold(Selection(forward_path="b@x.example"), "a look first")
+            ids = [first.message.queue_id, "0000000000000"]
+
+            done = await store.correct(ids, Kind.DIRECT, by_kind, NOON)
+            assert done == Corrected(messages=1, recipients=2)
+            row = await store.message(ids[0])
+            assert (row.kind, row.corrected) == (
+                Kind.DIRECT,
+                Correction(at=NOON, kind=Kind.INVOICE),
+            )
+            assert (row.certainty, row.reasons[0].where) == (0.99, "Subject")
+            assert [(each.state, each.channel) for each in row.recipients] == [
+                (State.QUEUED, "direct"),
+                (State.HELD, "direct"),
+            ]
+            newest, oldest = await store.past(10)
+            assert (newest.is_corrected, oldest.is_corrected) == (False, True)
+            assert (oldest.kind, oldest.found) == (Kind.DIRECT, Kind.INVOICE)
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            assert (lease.kind, lease.is_essential) == (Kind.DIRECT, False)
+            await finish(store, lease, sent())
+
+            back = await store.correct(ids, Kind.INVOICE, by_kind, NOON)
+            assert back == Corrected(messages=1, recipients=1)
+            assert (await store.message(ids[0])).corrected is None
+            await store.correct([second.message.queue_id], Kind.SMS, by_kind, NOON)
+            await store.drop(Selection(), NOON)
+            everything = Retention(rows=timedelta(), content=timedelta(), charges=HOUR)
+            await store.purge(everything, NOON + HOUR)
+            assert await store.past(10) == []
+
+    run(story)
+
+
+def test_what_documents_say_is_kept(tmp_path):
+    facts = (
+        EInvoice(syntax="UBL", document="invoice", number="7", total="119.00", currency="EUR"),
+        EInvoice(syntax="CII", document="credit note", due="2026-12-05"),
+    )
+
+    async def story():
+        async with opened(tmp_path) as store:
+            plain, telling = entry(), replace(entry(), facts=facts)
+            for each in (plain, telling):
+                await store.put(each)
+            assert (await store.message(plain.message.queue_id)).facts == ()
+            assert (await store.message(telling.message.queue_id)).facts == facts
+
+    run(story)
+
+
 def test_the_health_of_channels_survives_a_restart(tmp_path):
     paused = Paused(
         entry="auth", category="auth", cause="c", fix="f", reply="535 no", since=NOON,
@@ -544,7 +613,7 @@ def test_a_full_disk_is_said_and_gets_well_by_itself(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True
     )
     if mount.returncode:
         pytest.skip("this machine does not allow mounting")
@@ -632,7 +701,7 @@ def test_a_failed_fsync_is_never_acknowledged_and_leaves_no_copy(tmp_path):
         tmp_path,
         30,
         wrapper=("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
-                 "-e", "inject=fdatasync,fsync:error=EIO:when=12..16"),
+                 "-e", "inject=fdatasync,fsync:error=EIO:when=16..20"),
     )  # fmt: skip
     out, err = process.communicate(timeout=60)
     lines = out.split()

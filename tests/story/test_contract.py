@@ -8,6 +8,9 @@ import shutil
 import smtplib
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -71,15 +74,24 @@ def test_what_was_refused_or_broken_off_is_never_delivered(tmp_path):
     assert len(list((tmp_path / "out").glob("*.eml"))) == 1
 
 
-def test_a_disk_that_fills_up_loses_nothing_and_recovers_by_itself(tmp_path):
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """Give a disk of its own, or skip the test where that is not possible."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
-    disk = tmp_path / "disk"
+    disk = folder / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this machine does not allow mounting")
     try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_loses_nothing_and_recovers_by_itself(tmp_path):
+    with small_disk(tmp_path, 24) as disk:
         with Daemon(tmp_path, {**settings(tmp_path), "state_dir": str(disk / "state")}) as relay:
             taken = 1
             relay.submit("a@example.com", ["b@example.net"], CONTENT)
@@ -95,9 +107,38 @@ def test_a_disk_that_fills_up_loses_nothing_and_recovers_by_itself(tmp_path):
             relay.submit("a@example.com", ["b@example.net"], LARGE)
             taken += 1
             relay.wait_until(lambda: relay.states() == {"sent": taken})
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
     assert len(list((tmp_path / "out").glob("*.eml"))) == taken
+
+
+def test_mail_that_fills_the_disk_can_leave_it_while_more_is_tried(tmp_path):
+    """What clients try to hand in does not take the room that what is here needs to go."""
+    over = threading.Event()
+
+    def insist(port: int) -> None:
+        while not over.is_set():
+            with suppress(OSError, smtplib.SMTPException):
+                with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as smtp:
+                    smtp.sendmail("a@example.com", ["late@example.net"], LARGE)
+
+    with small_disk(tmp_path, 24) as disk:
+        with Daemon(tmp_path, {**settings(tmp_path), "state_dir": str(disk / "state")}) as relay:
+            relay.control.stop("native")
+            taken = 0
+            with suppress(smtplib.SMTPResponseException):
+                while True:
+                    for content in (CONTENT, CONTENT, LARGE):
+                        relay.submit("a@example.com", ["b@example.net"], content)
+                        taken += 1
+            others = [threading.Thread(target=insist, args=(relay.smtp_port,)) for _ in range(4)]
+            for other in others:
+                other.start()
+            try:
+                relay.control.resume("native")
+                relay.wait_until(lambda: relay.states().get("sent", 0) >= taken)
+            finally:
+                over.set()
+                for other in others:
+                    other.join()
 
 
 def test_a_state_folder_that_cannot_be_written_is_said_at_start(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import smtplib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import PATIENCE, Daemon, free_port
+import yaml
+from daemon import PATIENCE, ROOT, Daemon, free_port
 
 LETTER = b"""\
 From: Ann <ann@shop.example>\r
@@ -18,6 +22,20 @@ User-Agent: Mozilla Thunderbird\r
 Hi Bob,\r
 see you on Sunday?\r
 Ann\r
+"""
+E_INVOICE = b"""\
+From: Ann <ann@shop.example>\r
+To: Bob <bob@example.net>\r
+Subject: Document\r
+MIME-Version: 1.0\r
+Content-Type: application/xml; name=document.xml\r
+Content-Disposition: attachment; filename=document.xml\r
+\r
+<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2">\r
+<ID>RE-118</ID><DueDate>2026-12-05</DueDate>\r
+<DocumentCurrencyCode>EUR</DocumentCurrencyCode>\r
+<LegalMonetaryTotal><PayableAmount currencyID="EUR">119.00</PayableAmount></LegalMonetaryTotal>\r
+</Invoice>\r
 """
 DECLARED = b"X-Relay-Kind: Invoice\r\n" + LETTER
 
@@ -111,3 +129,58 @@ def test_a_rule_says_what_mail_is_and_routing_goes_by_it(tmp_path):
         assert relay.states() == {"held": 1}
         without = relay.control.message(queue_id)["reasons"][1]
         assert without == {"where": "without it", "what": "it would be invoice, 100% certain"}
+
+
+def test_a_correction_sends_what_waits_the_right_way_and_proposes_a_rule(tmp_path):
+    plain = settings(tmp_path)
+    akonto = [LETTER.replace(b"=?utf-8?q?Gr=C3=BC=C3=9Fe_vom_See?=", b"Akonto %d" % number)
+              for number in range(3)]  # fmt: skip
+    with Daemon(tmp_path, plain) as relay:
+        first, second = (
+            relay.submit("ann@shop.example", ["bob@example.net"], content) for content in akonto[:2]
+        )
+        relay.submit("ann@shop.example", ["bob@example.net"], LETTER)
+        assert decided(relay, second)[:2] == ("direct", "direct")
+
+        assert relay.control.correct([second], "invoice") == {"messages": 1, "recipients": 1}
+        assert decided(relay, second)[:2] == ("invoice", "native")
+        assert relay.control.message(second)["corrected"]["kind"] == "direct"
+
+        (proposal,) = relay.control.corrections()
+        assert (proposal["corrected"], proposal["changes"]) == (1, 1)
+        assert [each["queue_id"] for each in proposal["examples"]] == [second, first]
+        rule = yaml.safe_load(proposal["rule"])
+        assert rule == [
+            {
+                "when": {"sender": "ann@shop.example", "header": {"Subject": "Akonto *"}},
+                "kind": "invoice",
+            }
+        ]
+        relay.configure({**plain, "classification": {"rules": rule}})
+        relay.control.reload()
+        third = relay.submit("ann@shop.example", ["bob@example.net"], akonto[2])
+        assert decided(relay, third) == ("invoice", "native", "settings")
+        letter = relay.submit("ann@shop.example", ["bob@example.net"], LETTER)
+        assert decided(relay, letter)[0] == "direct"
+        assert relay.control.corrections() == []
+
+
+def test_what_an_e_invoice_says_is_kept_with_the_message(tmp_path):
+    with Daemon(tmp_path, settings(tmp_path)) as relay:
+        queue_id = relay.submit("ann@shop.example", ["bob@example.net"], E_INVOICE)
+        assert relay.control.message(queue_id)["facts"] == [
+            {
+                "syntax": "UBL",
+                "document": "invoice",
+                "number": "RE-118",
+                "total": "119.00",
+                "currency": "EUR",
+                "due": "2026-12-05",
+            }
+        ]
+        shown = subprocess.run(
+            [sys.executable, "-m", "relay", "queue", "show", queue_id],
+            cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
+            env={**os.environ, "RELAY_CONFIG": str(relay.settings_file)},
+        )  # fmt: skip
+        assert "it says   UBL invoice RE-118, 119.00 EUR, due 2026-12-05\n" in shown.stdout

@@ -17,14 +17,15 @@ from relay.observe.journal import Journal
 from relay.observe.metrics import Metrics
 from relay.observe.snapshot import ChannelView, Snapshot
 from relay.policy.accounting import Accounting, State
+from relay.policy.corrections import Past
 from relay.policy.health import Health, Open, Paused, Stopped
 from relay.policy.kinds import Kind, Reason
 from relay.policy.limits import Limit, Unit, Usage
 from relay.policy.plan import Plan
 from relay.queue.rows import Depth, MessageRow, RecipientRow
-from relay.queue.store import Selection, StoreError
+from relay.queue.store import Corrected, Selection, StoreError
 from relay.web.control import SOCKET_NAME, control_app
-from relay.web.house import HouseError, Status
+from relay.web.house import HouseError, Proposed, Status
 from relay.web.options import HttpOptions
 from relay.web.public import public_app
 from relay.web.server import Tcp, UnixSocket, WebServer
@@ -69,6 +70,7 @@ class SmallHouse:
     )
     health: Health = field(default_factory=Open)
     acts: list[tuple[str, object]] = field(default_factory=list)
+    proposed: tuple[Proposed, ...] = ()
     unhealthy: tuple[str, ...] = ()
     not_ready: tuple[str, ...] = ()
     store_down: bool = False
@@ -156,6 +158,14 @@ class SmallHouse:
     async def drop(self, selection: Selection) -> int:
         return self._act("drop", selection, State.DROPPED)
 
+    async def correct(self, queue_ids: Sequence[str], kind: Kind) -> Corrected:
+        self.acts.append(("correct", (tuple(queue_ids), kind)))
+        chosen = self._select(Selection(queue_ids=tuple(queue_ids)))
+        return Corrected(messages=len(chosen), recipients=len(chosen))
+
+    async def proposals(self) -> Sequence[Proposed]:
+        return self.proposed
+
     async def resume(self, channel: str) -> str:
         return self._set(channel, Open(), "sends again")
 
@@ -196,6 +206,24 @@ class SmallHouse:
         return f"{channel} {says}"
 
 
+PROPOSED = Proposed(
+    kind=Kind.QUOTE,
+    rule='- when: {sender: "a@b.example"}\n  kind: quote',
+    corrected=1,
+    changes=0,
+    examples=(
+        Past(
+            queue_id=FIRST,
+            listener="127.0.0.1:2525",
+            application=None,
+            reverse_path="a@b.example",
+            subject=HOSTILE,
+            kind=Kind.QUOTE,
+            found=Kind.DIRECT,
+            is_corrected=True,
+        ),
+    ),
+)
 PAUSED = Paused(
     entry="auth",
     category="auth",

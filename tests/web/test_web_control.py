@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_house import FIRST, HOSTILE, PAUSED, SECOND, SmallHouse, control_of, serving
+from small_house import FIRST, HOSTILE, PAUSED, PROPOSED, SECOND, SmallHouse, control_of, serving
 
 from relay.observe.events import Crashed, Event
 from relay.policy.accounting import State
@@ -111,6 +111,40 @@ def test_an_action_on_all_of_one_state(tmp_path: Path) -> None:
             Selection(forward_path="bob@example.net", state=State.HELD, kind=Kind.MARKETING),
         )
     ]
+
+
+def test_what_was_told_wrong_is_corrected(tmp_path: Path) -> None:
+    house = SmallHouse(proposed=(PROPOSED,))
+
+    def say(client: ControlClient) -> tuple[Any, Any]:
+        return client.correct([FIRST.lower(), SECOND], "quote"), client.corrections()
+
+    done, (proposal,) = talk(house, tmp_path, say)
+    assert done == {"messages": 2, "recipients": 2}
+    assert house.acts == [("correct", ((FIRST, SECOND), Kind.QUOTE))]
+    assert (proposal["kind"], proposal["corrected"], proposal["changes"]) == ("quote", 1, 0)
+    assert proposal["rule"] == PROPOSED.rule
+    assert proposal["examples"][0]["found"] == "direct"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({"ids": [FIRST]}, "A correction names messages and their kind."),
+        ({"kind": "quote"}, "A correction names messages and their kind."),
+        ({"ids": [FIRST], "kind": "bill"}, "`kind` is 'bill'."),
+        ({"ids": FIRST, "kind": "quote"}, "`ids` is not a list"),
+        ({"ids": [FIRST], "kind": "quote", "all_in": "held"}, "`all_in` is not known here."),
+    ],
+)
+def test_a_correction_names_messages_and_a_kind(
+    tmp_path: Path, body: dict[str, Any], error: str
+) -> None:
+    house = SmallHouse()
+    with pytest.raises(ControlError) as raised:
+        talk(house, tmp_path, lambda client: client._ask("POST", "/queue/correct", body))
+    assert error in raised.value.error
+    assert house.acts == []
 
 
 def test_channels_are_stopped_and_resumed(tmp_path: Path) -> None:

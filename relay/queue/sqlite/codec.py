@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from relay.policy.evidence import EInvoice
 from relay.policy.health import Health, Open, Paused, Stopped
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.limits import from_ms, to_ms
@@ -29,6 +30,16 @@ def encode_reasons(verdict: Verdict) -> str:
 def decode_reasons(text: str) -> tuple[Reason, ...]:
     """Return the reasons behind JSON."""
     return tuple(Reason(where, what) for where, what in json.loads(text))
+
+
+def encode_facts(facts: tuple[EInvoice, ...]) -> str:
+    """Return facts as JSON."""
+    return json.dumps([asdict(each) for each in facts], ensure_ascii=False) if facts else "[]"
+
+
+def decode_facts(text: str) -> tuple[EInvoice, ...]:
+    """Return the facts behind JSON."""
+    return tuple(EInvoice(**each) for each in json.loads(text))
 
 
 @lru_cache(maxsize=1024)

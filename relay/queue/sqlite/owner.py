@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from relay.mail.message import decode_id
 from relay.policy.accounting import State
-from relay.policy.kinds import Kind
+from relay.policy.kinds import ESSENTIAL, Kind
 from relay.policy.limits import from_ms, to_ms
 from relay.queue.rows import Waiting
-from relay.queue.sqlite.codec import decode_plan
+from relay.queue.sqlite.codec import decode_plan, rank_of
 from relay.queue.sqlite.verbs import content_head
-from relay.queue.store import Planner, Selection
+from relay.queue.store import Corrected, Planner, Selection
 
 _WAITING = "('queued', 'deferred', 'in_doubt')"
 _UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
@@ -122,36 +122,75 @@ def plan_again(
     found = db.execute("SELECT value FROM note WHERE name = 'routing'").fetchone()
     if found is not None and found[0] == fingerprint:
         return 0
-    changed = 0
-    for row in db.execute(f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL").fetchall():
-        item = to_waiting(row)
-        new = plan(item, partial(content_head, db, item.message_id))
-        if new is None:
-            db.execute(
-                "UPDATE recipient SET state = 'held', due_at = NULL, "
-                "why = 'a rule of the settings refuses it now' WHERE id = ?",
-                (item.id,),
-            )
-        elif new.hold is not None:
-            db.execute(
-                "UPDATE recipient SET state = 'held', due_at = NULL, why = ?, rule = ? "
-                "WHERE id = ?",
-                (new.hold, new.rule, item.id),
-            )
-        elif new.channels != item.plan.channels or item.channel not in new.channels:
-            channel = item.channel if item.channel in new.channels else new.channels[0]
-            if item.state is not State.IN_DOUBT:
-                channel = new.channels[0]
-            db.execute(
-                "UPDATE recipient SET plan = ?, rule = ?, channel = ?, due_at = min(due_at, ?) "
-                "WHERE id = ?",
-                (" ".join(new.channels), new.rule, channel, to_ms(now), item.id),
-            )
-        else:
-            continue
-        changed += 1
+    rows = db.execute(f"{WAITING_COLUMNS} WHERE r.due_at IS NOT NULL").fetchall()
+    changed = sum(_plan_again(db, to_waiting(row), plan, now) for row in rows)
     db.execute("INSERT OR REPLACE INTO note (name, value) VALUES ('routing', ?)", (fingerprint,))
     return changed
+
+
+def _plan_again(db: sqlite3.Connection, item: Waiting, plan: Planner, now: datetime) -> bool:
+    """Plan one recipient anew; return whether that changed anything."""
+    new = plan(item, partial(content_head, db, item.message_id))
+    if new is None:
+        db.execute(
+            "UPDATE recipient SET state = 'held', due_at = NULL, "
+            "why = 'a rule of the settings refuses it now' WHERE id = ?",
+            (item.id,),
+        )
+    elif new.hold is not None:
+        db.execute(
+            "UPDATE recipient SET state = 'held', due_at = NULL, why = ?, rule = ? WHERE id = ?",
+            (new.hold, new.rule, item.id),
+        )
+    elif new.channels != item.plan.channels or item.channel not in new.channels:
+        channel = item.channel if item.channel in new.channels else new.channels[0]
+        if item.state is not State.IN_DOUBT:
+            channel = new.channels[0]
+        db.execute(
+            "UPDATE recipient SET plan = ?, rule = ?, channel = ?, due_at = min(due_at, ?) "
+            "WHERE id = ?",
+            (" ".join(new.channels), new.rule, channel, to_ms(now), item.id),
+        )
+    else:
+        return False
+    return True
+
+
+def correct(
+    db: sqlite3.Connection, queue_ids: Sequence[str], kind: Kind, plan: Planner, now: datetime
+) -> Corrected:
+    """Set kinds by hand; what is held is planned anew, too, but stays held."""
+    messages = recipients = 0
+    for number in {decode_id(text) for text in queue_ids}:
+        row = db.execute("SELECT kind, unsure FROM message WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            continue
+        messages += 1
+        _note_correction(db, number, kind, row, now)
+        rank = rank_of(kind, kind in ESSENTIAL)
+        db.execute("UPDATE message SET kind = ?, unsure = 0 WHERE id = ?", (kind, number))
+        db.execute("UPDATE recipient SET rank = ? WHERE message_id = ?", (rank, number))
+        rows = db.execute(
+            f"{WAITING_COLUMNS} WHERE r.message_id = ? AND r.state IN {_UNFINISHED}", (number,)
+        ).fetchall()
+        recipients += len(rows)
+        for item in map(to_waiting, rows):
+            _plan_again(db, item, plan, now)
+    return Corrected(messages=messages, recipients=recipients)
+
+
+def _note_correction(
+    db: sqlite3.Connection, number: int, kind: Kind, told: tuple[str, int], now: datetime
+) -> None:
+    """Remember what relay had found, or forget the correction if that was right."""
+    db.execute(
+        "INSERT INTO correction (message_id, at, kind, unsure) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (message_id) DO UPDATE SET at = excluded.at",
+        (number, to_ms(now), *told),
+    )
+    db.execute(
+        "DELETE FROM correction WHERE message_id = ? AND kind = ? AND unsure = 0", (number, kind)
+    )
 
 
 def to_waiting(row: tuple[Any, ...]) -> Waiting:

@@ -16,15 +16,18 @@ from typing import TypeVar
 from relay.mail.attempt import Attempt
 from relay.mail.message import Spooled
 from relay.policy.accounting import Accounting, State
+from relay.policy.corrections import Past
 from relay.policy.health import Health
+from relay.policy.kinds import Kind
 from relay.policy.limits import Ledger, Limit, Usage
 from relay.policy.settlement import Later, Settlement
 from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Waiting
-from relay.queue.spool import Spool
+from relay.queue.spool import Spool, check_free
 from relay.queue.sqlite import owner, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
+    Corrected,
     Entry,
     Opened,
     Planner,
@@ -39,7 +42,6 @@ from relay.queue.store import (
 T = TypeVar("T")
 
 _RECENT_BYTES = 16 * 1024 * 1024  # content kept in memory from put to claim
-_MIN_FREE_BYTES = 2 * 1024 * 1024  # of the disk, kept for settling what is already here
 _SYNC_THREADS = 4
 
 
@@ -50,7 +52,7 @@ class SqliteStore:
         self._folder = folder
         self._spool = spool
         self._path = folder / "queue.sqlite"
-        self._writer = Writer(self._path, self._forget_ledgers)
+        self._writer = Writer(self._path, self._forget_ledgers, spool.sync_names)
         self._readers = ThreadPoolExecutor(1, "queue-reader")
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
         self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
@@ -114,12 +116,7 @@ class SqliteStore:
         message = entry.message
         content = message.content
         if isinstance(content, Spooled):
-            try:
-                await asyncio.get_running_loop().run_in_executor(
-                    self._syncers, self._spool.sync, content
-                )
-            except OSError as error:
-                raise StoreError(f"the content cannot be written: {error}") from error
+            await self._sync(content)
 
         def op(db: sqlite3.Connection) -> None:
             self._check_free()
@@ -128,7 +125,11 @@ class SqliteStore:
         if isinstance(content, bytes):
             self._remember(message.id, content)
         try:
-            await self._writer.run_at_once(op, lambda db: verbs.unput(db, message.id))
+            await self._writer.run_at_once(
+                op,
+                lambda db: verbs.unput(db, message.id),
+                has_file=isinstance(content, Spooled),
+            )
         except BaseException:
             self._recall(message.id)
             raise
@@ -202,6 +203,16 @@ class SqliteStore:
     async def drop(self, selection: Selection, now: datetime) -> int:
         """Throw away."""
         return await self._writer.run_long(lambda db: owner.drop(db, selection, now))
+
+    async def correct(
+        self, queue_ids: Sequence[str], kind: Kind, plan: Planner, now: datetime
+    ) -> Corrected:
+        """Set kinds by hand."""
+        return await self._writer.run(lambda db: owner.correct(db, queue_ids, kind, plan, now))
+
+    async def past(self, limit: int) -> list[Past]:
+        """Return the newest messages."""
+        return await self._read(lambda db: views.past(db, limit))
 
     async def expired(self, received_before: datetime, limit: int) -> list[Waiting]:
         """Return what is too old."""
@@ -293,6 +304,15 @@ class SqliteStore:
             }
         )
 
+    async def _sync(self, content: Spooled) -> None:
+        """Sync a file beside others, which is faster than one after the other."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._syncers, self._spool.sync, content
+            )
+        except OSError as error:
+            raise StoreError(f"the content cannot be written: {error}") from error
+
     def _tell(self, entries: Sequence[Entry]) -> None:
         for channel in {channel for entry in entries for channel in entry.channels}:
             self._mail_for(channel)
@@ -322,10 +342,10 @@ class SqliteStore:
         return content
 
     def _check_free(self) -> None:
-        """Raise StoreError while the disk is so full that what is here could not be settled."""
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES:
-            raise StoreError(f"the disk of {self._folder} is full")
+        try:
+            check_free(self._folder)
+        except OSError as error:
+            raise StoreError(f"the disk of {self._folder} is full: {error.strerror}") from error
 
     async def _read(self, op: Callable[[sqlite3.Connection], T]) -> T:
         def run() -> T:

@@ -176,6 +176,7 @@ def purge(db: sqlite3.Connection, retention: Retention, now: datetime) -> tuple[
     for table, column in (
         ("recipient", "message_id"),
         ("content", "message_id"),
+        ("correction", "message_id"),
         ("message", "id"),
     ):
         db.executemany(f"DELETE FROM {table} WHERE {column} = ?", ids)  # noqa: S608

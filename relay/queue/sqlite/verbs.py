@@ -18,7 +18,13 @@ from relay.policy.kinds import ESSENTIAL, Kind
 from relay.policy.limits import Charge, Ledger, Limit, Wait, from_ms, to_ms, to_ms_up
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 from relay.queue.rows import Claim, Lease, Target
-from relay.queue.sqlite.codec import decode_plan, encode_health, encode_reasons, rank_of
+from relay.queue.sqlite.codec import (
+    decode_plan,
+    encode_facts,
+    encode_health,
+    encode_reasons,
+    rank_of,
+)
 from relay.queue.store import Entry, Room
 
 _RANKS = (0, 1, 2)
@@ -27,8 +33,9 @@ _MAX_CANDIDATES = 512
 
 _PUT_MESSAGE = """
 INSERT OR IGNORE INTO message (id, received_at, reverse_path, body_8bit, smtputf8, listener,
-    application, client, helo, tls, size_bytes, spooled, subject, kind, certainty, unsure, reasons)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    application, client, helo, tls, size_bytes, spooled, subject, kind, certainty, unsure, reasons,
+    facts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _PUT_RECIPIENT = """
 INSERT INTO recipient (message_id, forward_path, state, channel, plan, rule, rank, due_at, why)
@@ -90,7 +97,7 @@ def put(db: sqlite3.Connection, entry: Entry) -> None:
             message.id, received_at, envelope.reverse_path, envelope.body_8bit, envelope.smtputf8,
             origin.listener, origin.application, origin.client, origin.helo, origin.tls,
             message.size_bytes, spooled, entry.subject, verdict.kind, verdict.certainty,
-            verdict.unsure, encode_reasons(verdict),
+            verdict.unsure, encode_reasons(verdict), encode_facts(entry.facts),
         ),
     )  # fmt: skip
     if new.rowcount == 0:

@@ -8,10 +8,11 @@ from typing import Any
 
 from relay.mail.message import Envelope, Origin, decode_id, encode_id
 from relay.policy.accounting import Accounting, State
+from relay.policy.corrections import Past
 from relay.policy.kinds import Kind
 from relay.policy.limits import from_ms
-from relay.queue.rows import AttemptRow, Depth, MessageRow, RecipientRow
-from relay.queue.sqlite.codec import decode_plan, decode_reasons, optional_time
+from relay.queue.rows import AttemptRow, Correction, Depth, MessageRow, RecipientRow
+from relay.queue.sqlite.codec import decode_facts, decode_plan, decode_reasons, optional_time
 from relay.queue.sqlite.owner import where
 from relay.queue.store import Selection
 
@@ -43,15 +44,15 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
     number = decode_id(queue_id)
     row = db.execute(
         "SELECT received_at, reverse_path, body_8bit, smtputf8, listener, application, client, "
-        "helo, tls, size_bytes, has_content, subject, kind, certainty, reasons FROM message "
-        "WHERE id = ?",
+        "helo, tls, size_bytes, has_content, subject, m.kind, certainty, reasons, facts, "
+        "c.at, c.kind FROM message m LEFT JOIN correction c ON c.message_id = m.id WHERE m.id = ?",
         (number,),
     ).fetchone()
     if row is None:
         return None
     (
         received_at, reverse_path, body_8bit, smtputf8, listener, application, client, helo, tls,
-        size_bytes, has_content, subject, kind, certainty, reasons,
+        size_bytes, has_content, subject, kind, certainty, reasons, facts, corrected_at, found,
     ) = row  # fmt: skip
     rows = recipients(db, Selection(queue_ids=(queue_id,)), -1)
     return MessageRow(
@@ -74,7 +75,32 @@ def message(db: sqlite3.Connection, queue_id: str) -> MessageRow | None:
         recipients=tuple(rows),
         attempts=_attempts(db, number),
         has_content=bool(has_content),
+        corrected=found and Correction(at=from_ms(corrected_at), kind=Kind(found)),
+        facts=decode_facts(facts),
     )
+
+
+def past(db: sqlite3.Connection, limit: int) -> list[Past]:
+    """Return the newest messages as they were told and corrected, without reports of our own."""
+    rows = db.execute(
+        "SELECT m.id, m.listener, m.application, m.reverse_path, m.subject, m.kind, c.kind, c.at "
+        "FROM message m LEFT JOIN correction c ON c.message_id = m.id "
+        "WHERE m.listener != 'relay' ORDER BY m.id DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        Past(
+            queue_id=encode_id(number),
+            listener=listener,
+            application=application,
+            reverse_path=reverse_path,
+            subject=subject,
+            kind=Kind(kind),
+            found=Kind(found or kind),
+            is_corrected=corrected_at is not None,
+        )
+        for number, listener, application, reverse_path, subject, kind, found, corrected_at in rows
+    ]
 
 
 def depth(db: sqlite3.Connection) -> list[Depth]:

@@ -43,6 +43,7 @@ class _Job:
     undo: Op[None] | None
     future: asyncio.Future[Any]
     is_long: bool = False
+    has_file: bool = False  # whose name is to be durable before the commit
 
 
 _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
@@ -51,9 +52,15 @@ _Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
 class Writer:
     """Runs operations on the database, one at a time, several to a commit."""
 
-    def __init__(self, path: Path, on_rollback: Callable[[], None]) -> None:
-        """`on_rollback` is called when what was done since the last commit is no longer true."""
+    def __init__(
+        self, path: Path, on_rollback: Callable[[], None], sync_names: Callable[[], None]
+    ) -> None:
+        """`on_rollback` is called when what was done since the last commit is no longer true.
+
+        `sync_names` makes the names of files durable, in the thread; raises OSError.
+        """
         self._path = path
+        self._sync_names = sync_names
         self._on_rollback = on_rollback
         self._waiting: deque[_Job] = deque()
         self._patient: list[_Job] = []
@@ -77,9 +84,9 @@ class Writer:
         self._hurry()
         return self._ask(op, undo)
 
-    def run_at_once(self, op: Op[T], undo: Op[None]) -> asyncio.Future[T]:
+    def run_at_once(self, op: Op[T], undo: Op[None], *, has_file: bool) -> asyncio.Future[T]:
         """Return the same, without the company of what can wait: a client waits for its reply."""
-        return self._ask(op, undo)
+        return self._ask(op, undo, has_file=has_file)
 
     def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
         """Return the same, somewhat later: it shares the commit of what comes next."""
@@ -106,10 +113,17 @@ class Writer:
 
     # -- in the event loop ----------------------------------------------------------------------
 
-    def _ask(self, op: Op[T], undo: Op[None] | None, *, is_long: bool = False) -> asyncio.Future[T]:
+    def _ask(
+        self,
+        op: Op[T],
+        undo: Op[None] | None,
+        *,
+        is_long: bool = False,
+        has_file: bool = False,
+    ) -> asyncio.Future[T]:
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append(_Job(op, undo, future, is_long))
+        self._waiting.append(_Job(op, undo, future, is_long, has_file))
         self._look()
         return future
 
@@ -212,8 +226,10 @@ class Writer:
     def _commit(self, batch: list[_Job], results: list[Any]) -> list[_Outcome]:
         assert self._db is not None
         try:
+            if any(job.has_file for job in batch):
+                self._sync_names()
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._undos += [job.undo for job in batch if job.undo is not None]
             self._close()
             self._on_rollback()
