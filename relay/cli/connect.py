@@ -16,6 +16,7 @@ from relay.cli.by_token import forget_token, keep_token, signed_in, with_tokens
 from relay.cli.config import Config, read_settings
 from relay.cli.daemon import SOCKET_NAME, utc_now
 from relay.cli.exits import Exit, fail
+from relay.cli.questions import questions_of
 from relay.cli.terminal import say, say_json
 from relay.cli.tried import as_object, exit_of, show_not_tested, show_tried
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from relay.connect.search import Tried
     from relay.settings.values import ChannelSettings, Settings
 
-_MOST_SENDERS = 20  # that are asked for
-_MANY = 500
 
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Its name in the settings.")]
 Address = Annotated[
@@ -85,18 +84,18 @@ def connect(
     by_token = mine.grant is not None and address in (None, options.username) and host is None
     if by_token and not check and password_file is None and password_env is None:
         token, options = signed_in(connector, options, mine)
-        questions = _questions(options, mine, sender, to, config, send=send)
+        questions = questions_of(options, mine, sender, to, config, send=send)
         _use_token(connector, mine, token, options, questions, config, as_json)
         return
     if check:
-        questions = _questions(options, mine, sender, to, config, send=send)
+        questions = questions_of(options, mine, sender, to, config, send=send)
         _end(connector, [run(connector.check(options, questions)).first], questions, as_json)
     account, candidate = candidate_of(
         connector, options, address, host, port, security_of(security), username
     )
     password = password_of(candidate, password_file, password_env)
     candidate = replace(candidate, password=password, access_token=None)
-    questions = _questions(candidate, mine, sender, to, config, send=send)
+    questions = questions_of(candidate, mine, sender, to, config, send=send)
     found = run(connector.find(candidate, account, questions))
     tried = [found.first, *found.beside]
     working = found.working
@@ -140,62 +139,6 @@ def _connector(settings: Settings, channel: ChannelSettings) -> Connector:
         replies=ReplyDictionary.load(),
         provider=channel.provider,
     )
-
-
-def _questions(
-    options: SmtpOptions,
-    channel: ChannelSettings,
-    senders: list[str] | None,
-    to: str | None,
-    config: Path | None,
-    *,
-    send: bool,
-) -> Questions:
-    from relay.channels.sender import may_send_as, own_address
-    from relay.channels.smtp_probe import Questions
-    from relay.connect.letter import trial_letter
-
-    address = own_address(options)
-    own = [address] if address else []
-    addresses = tuple(dict.fromkeys(senders or own))
-    waiting = dict.fromkeys(_waiting_senders(channel.name, config))
-    others = [each for each in waiting if each not in addresses and may_send_as(options, each)]
-    recipient = to or (own[0] if own else None)
-    parcel = None
-    if send:
-        if recipient is None or not addresses:
-            raise typer.BadParameter("--send needs --to, and --from when you sign in by a name")
-        parcel = trial_letter(
-            channel=channel.name,
-            upstream=f"{options.host}:{options.port}",
-            sender=addresses[0],
-            recipient=recipient,
-            queue_id=f"{int(utc_now().timestamp() * 1000):X}",
-            at=utc_now(),
-        )
-    return Questions(
-        senders=addresses,
-        waiting=tuple(others[:_MOST_SENDERS]),
-        recipient=recipient,
-        parcel=parcel,
-    )
-
-
-def _waiting_senders(channel: str, config: Path | None) -> list[str]:
-    """Return who waits to send by this channel, as far as a running relay can be asked."""
-    from relay.settings.place import state_dir
-    from relay.web.client import ControlClient, ControlError, NotRunning
-
-    client = ControlClient(state_dir(config, os.environ) / SOCKET_NAME)
-    try:
-        rows = [
-            row
-            for state in ("queued", "deferred")
-            for row in client.queue(state=state, channel=channel, limit=_MANY)
-        ]
-    except (NotRunning, ControlError):
-        return []
-    return [row["reverse_path"] for row in rows if row["reverse_path"]]
 
 
 def _agrees(connector: Connector, tried: Sequence[Tried], as_json: bool) -> bool:

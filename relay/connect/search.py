@@ -76,7 +76,7 @@ async def search(
     quiet = replace(questions, parcel=None)
     for other in alternatives(options, account, first.report.failure):
         tried.append(await _try(other, quiet, judge, prober))
-        if tried[-1].works or _has_signed_in(tried[-1]):
+        if tried[-1].works or _is_end(tried[-1], first):
             break
     return Found(first=first, beside=tuple(tried))
 
@@ -106,12 +106,18 @@ def alternatives(
             yield replace(options, username=name)
 
 
-def _has_signed_in(tried: Tried) -> bool:
-    """Return whether the rest is not for other ways in to mend."""
+def _is_end(tried: Tried, first: Tried) -> bool:
+    """Return whether no other way in would help; each refused sign-in is counted by somebody."""
+    refused, before = _refused(tried), _refused(first)
+    assert refused is not None
+    if refused.phase is Phase.AUTH:
+        return refused.error is None and before is not None and before.phase is not Phase.AUTH
+    return refused.phase not in _UNREACHABLE
+
+
+def _refused(tried: Tried) -> Refused | None:
     failure = tried.report.failure
-    assert failure is not None
-    assert failure.refused is not None
-    return failure.refused.phase not in _UNREACHABLE | {Phase.AUTH}
+    return failure.refused if failure is not None else None
 
 
 async def _try(options: SmtpOptions, questions: Questions, judge: Judge, prober: Prober) -> Tried:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -277,3 +281,39 @@ class Latest(dict[str, str]):
 
     def get(self, login: str, default: str | None = None) -> str | None:
         return self._server.memory.access[-1] if login == ME else default
+
+
+def test_a_person_is_asked_and_the_password_is_not_shown(relay: Terminal, upstream: Upstream):
+    """On a real terminal: nothing of it may be echoed."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "relay", "connect", "direct"]
+    environ = {**os.environ, **relay.environ, "TERM": "dumb"}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True
+    ) as process:
+        os.close(theirs)
+        shown = read_until(ours, b"E-mail address [me@example.com]: ")
+        os.write(ours, b"\n")
+        shown += read_until(ours, b"Password of me@example.com at localhost: ")
+        os.write(ours, b"new\n")
+        shown += read_until(ours, b"Not tested: ")
+        shown += read_until(ours, None)
+        assert process.wait(20) == 0
+    os.close(ours)
+    assert b"AUTH" in shown
+    assert b"new" not in shown
+
+
+def read_until(terminal: int, words: bytes | None) -> bytes:
+    """Return what is written up to `words`, or to the end."""
+    shown = b""
+    while words is None or words not in shown:
+        try:
+            more = os.read(terminal, 4096)
+        except OSError:  # the other side is closed
+            more = b""
+        if not more:
+            assert words is None, shown
+            break
+        shown += more
+    return shown

@@ -89,6 +89,7 @@ def find(world: World, tmp_path: Path) -> Found:
         ({"*": CLOSED}, [f"465 {ME}", f"587 {ME}"], False),
         ({f"465 {ME}": REFUSED}, [f"465 {ME}", "465 me"], True),
         ({"*": REFUSED}, [f"465 {ME}", "465 me"], False),  # two sign-ins failed, not more
+        ({f"465 {ME}": CLOSED, "*": REFUSED}, [f"465 {ME}", f"587 {ME}"], False),
         ({"*": BUSY}, [f"465 {ME}"], False),
         ({"*": NOT_YOURS}, [f"465 {ME}"], False),
     ],
@@ -102,6 +103,16 @@ def test_what_may_work_instead_is_tried(tmp_path, answers, asked, working):
     if found.first.report.failure:
         assert found.first.judgement is not None
         assert found.first.judgement.cause
+
+
+def test_a_refused_sign_in_is_not_repeated_at_every_door(tmp_path):
+    """Each one is a failed attempt at the same account."""
+    far = options(host="smtp.example.org", username="me@example.org")
+    world = World({"465 me@example.org": CLOSED, "*": REFUSED})
+    account = account_of("me@example.org", PROVIDERS)
+    judge = connector(tmp_path).judge
+    asyncio.run(search(far, account, QUESTIONS, judge, world))
+    assert world.asked == ["465 me@example.org", "587 me@example.org"]
 
 
 def test_it_says_what_it_did_not_test(tmp_path):
