@@ -78,6 +78,7 @@ def _as_json(settings: Settings) -> Json:
             }
             for each in settings.channels.values()
         ],
+        "kind_rules": [rule.name for rule in settings.classification.rules],
         "rules": [rule.name for rule in settings.routing.rules],
         "kinds": {kind.value: list(channels) for kind, channels in _ways(settings).items()},
         "warnings": list(settings.warnings),
@@ -168,6 +169,16 @@ def _show_listeners(settings: Settings) -> None:
 
 
 def _show_ways(settings: Settings) -> None:
+    said = settings.classification
+    if said.rules:
+        say(
+            "What mail is, the first of these says that fits: ",
+            ", ".join(r.name for r in said.rules),
+        )
+    for login, kind in said.application_kinds.items():
+        say(f"Mail of {login} is {kind}, if nothing says otherwise.")
+    if said.trusted:
+        say("What X-Relay-Kind says counts from ", ", ".join(sorted(said.trusted)), ".")
     if settings.routing.rules:
         say(
             "First come the rules, the first that fits decides: ",

@@ -76,6 +76,8 @@ def envelope_of(content: bytes, sender: str | None, recipients: Iterable[str]) -
         found.setdefault(field.name.decode("ascii").lower(), []).append(
             field.value.decode("utf-8", "replace")
         )
+    if sender is None and "from" not in found and "return-path" not in found:
+        sender = _NOBODY  # a draft, and no report
     if sender is None:
         sender = next(iter(found.get("return-path") or _addresses(found.get("from", []))), "")
     written = [*found.get("to", []), *found.get("cc", []), *found.get("bcc", [])]
@@ -96,19 +98,25 @@ def _messages(name: str, file: BinaryIO) -> Iterator[Mail | Unreadable]:
     elif first.startswith(_SEPARATOR):
         yield from _numbered(name, _split(file))
     else:
-        yield Mail(name, _wire_format(first + file.read()))
+        yield _mail(name, first + file.read())
 
 
-def _numbered(name: str, contents: Iterator[bytes]) -> Iterator[Mail]:
+def _mail(name: str, raw: bytes) -> Mail | Unreadable:
+    content = _wire_format(raw)
+    has_header = next(fields(content[:MAX_HEADER_BYTES]), None) is not None
+    return Mail(name, content) if has_header else Unreadable(name, "it is no mail: no header")
+
+
+def _numbered(name: str, contents: Iterator[bytes]) -> Iterator[Mail | Unreadable]:
     """Yield mail with its number, but the only one of a file without."""
     first = next(contents)
     number = 1
     for number, content in enumerate(contents, 2):
         if number == 2:
-            yield Mail(f"{name}#1", _wire_format(first))
-        yield Mail(f"{name}#{number}", _wire_format(content))
+            yield _mail(f"{name}#1", first)
+        yield _mail(f"{name}#{number}", content)
     if number == 1:
-        yield Mail(name, _wire_format(first))
+        yield _mail(name, first)
 
 
 def _split(file: BinaryIO) -> Iterator[bytes]:

@@ -15,6 +15,18 @@ channels:
 routing:
   rules:
     - {name: tests stay, when: {recipient: "*@test.example"}, hold: true}
+classification:
+  rules:
+    - {name: all of the books, when: {sender: "books@*"}, kind: invoice}
+"""
+KINDS = """\
+listeners:
+  - address: 127.0.0.1:25
+    trust_kind_field: true
+    auth: required
+    applications:
+      - {login: erp, password: {env: PATH}, kind: invoice}
+channels: {native: {folder: {path: /x}}}
 """
 BAD = """\
 state_dir: relative
@@ -41,12 +53,20 @@ def test_good_settings_are_told(relay: Terminal) -> None:
     assert f"{first}          5  500 recipients per 24h" in lines
     for line in (
         f"{'native   /bin/true -i':<{len(first)}}          5  none",
+        "What mail is, the first of these says that fits: all of the books",
         "First come the rules, the first that fits decides: tests stay",
         "invoice, quote, statement, receipt, notification  native, then direct",
         "direct, marketing, sms                            direct",
         "report                                            native",
     ):
         assert line in lines
+
+
+def test_who_may_say_what_mail_is_is_told(relay: Terminal) -> None:
+    relay.write_settings(KINDS)
+    out = relay("check").out
+    assert "\nMail of erp is invoice, if nothing says otherwise.\n" in out
+    assert "\nWhat X-Relay-Kind says counts from 127.0.0.1:25.\n" in out
 
 
 def test_every_mistake_is_told_at_once(relay: Terminal) -> None:
@@ -69,6 +89,7 @@ def test_scripts_read_json(relay: Terminal) -> None:
     good = relay("check", "--json").json
     assert good["ok"]
     assert good["kinds"]["invoice"] == ["native", "direct"]
+    assert good["kind_rules"] == ["all of the books"]
     assert good["rules"] == ["tests stay"]
     assert good["channels"][0]["limits"] == ["500 recipients per 24h"]
 

@@ -67,6 +67,84 @@ def test_what_cannot_be_read_does_not_keep_the_others(relay: Terminal, folder: P
     assert said.code == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b"\r\n\r\n", "it is no mail: no header"),
+        (b"\x7fELF\x02\x01\x00\x00" + bytes(range(256)) * 1000, "it is no mail: no header"),
+        (b"%PDF-1.7\n%\xe2\xe3\n1 0 obj\n<< /Type /Catalog >>\n", "it is no mail: no header"),
+        (b"From ann Sat Nov 21 12:00:00 2026\n", "it is no mail: no header"),
+    ],
+    ids=["empty", "blank", "a program", "a PDF", "a mailbox of nothing"],
+)
+def test_what_is_no_mail_is_said_to_be_none(
+    relay: Terminal, folder: Path, content: bytes, why: str
+) -> None:
+    (folder / "odd.eml").write_bytes(content)
+    said = relay("classify", "--json", str(folder))
+    assert len(said.out.splitlines()) == len(Sample)
+    assert said.err == f"{folder}/odd.eml: {why}\n"
+    assert said.code == 1
+
+
+def test_a_draft_without_sender_is_no_report(relay: Terminal) -> None:
+    said = relay("classify", "--json", "-", stdin=b"Subject: Rechnung 7\n\nRechnung 7: 9,00 EUR\n")
+    assert said.json["kind"] == "invoice"
+
+
+SETTINGS = """\
+channels: {native: {folder: {path: /x}}, direct: {folder: {path: /y}}, esp: {folder: {path: /z}}}
+classification:
+  rules:
+    - when: {header: {Subject: "Newsletter*"}, kind: marketing}
+      kind: notification
+  phrases: {any: {invoice: [Honorarblatt*]}}
+routing:
+  only_use_for_direct_emails: false
+  rules:
+    - when: {kind: notification}
+      via: [esp, direct]
+    - when: {recipient: "*@nowhere.example"}
+      refuse: no
+"""
+LETTER = b"From: a@b.example\nTo: c@%s.example\nSubject: %s\n\nsee the page\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(LETTER % (b"d", b"Honorarblatt 2026-77"), ("invoice", "direct"), id="phrase"),
+        pytest.param(
+            b"List-Unsubscribe: <https://b.example/u>\nPrecedence: bulk\n"
+            + LETTER % (b"d", b"Newsletter 7: 20 % Rabatt"),
+            ("notification", "esp"),
+            id="rules",
+        ),
+        pytest.param(LETTER % (b"nowhere", b"Rechnung 7"), ("invoice", None), id="refused"),
+    ],
+)
+def test_the_owner_s_settings_count(
+    relay: Terminal, content: bytes, expected: tuple[str, str | None]
+) -> None:
+    relay.write_settings(SETTINGS)
+    said = relay("classify", "--json", "-", stdin=content)
+    assert (said.json["kind"], said.json["channel"]) == expected
+    assert list(said.json) == ["file", "kind", "certainty", "channel", "reasons"]
+    if expected[1] is None:
+        told = relay("classify", "-", stdin=content).out
+        assert "  goes by  nowhere: rule 2 (relay.yaml:12) refuses it\n" in told
+
+
+def test_mistakes_in_the_settings_are_told_before_anything_is_read(
+    relay: Terminal, folder: Path
+) -> None:
+    path = relay.write_settings("channels: {}\n")
+    said = relay("classify", str(folder))
+    assert (said.code, said.out) == (78, "")
+    assert said.err == f"{path}:1: channels: expected at least one channel, got none\n"
+
+
 def test_the_envelope_can_be_given(relay: Terminal, folder: Path) -> None:
     said = relay("classify", "--json", "--sender", "<>", str(folder / "plain.eml"))
     assert said.json["kind"] == "report"

@@ -80,7 +80,11 @@ THREE = ("bob@example.net", "carl@example.net", "dora@example.net")
         ),
         pytest.param(HEADER, "<>", ["x@y.example"], (None, ("x@y.example",)), id="as given"),
         pytest.param(
-            b"\r\n", None, [], (None, ("undisclosed-recipients@localhost",)), id="nothing is known"
+            b"\r\n",
+            None,
+            [],
+            ("undisclosed-recipients@localhost", ("undisclosed-recipients@localhost",)),
+            id="nothing is known",
         ),
     ],
 )  # fmt: skip
