@@ -77,12 +77,15 @@ class SenderCheck:
         self.changed(name)
 
     async def _keep_back(self, sender: str, reply: str, mine: list[Waiting]) -> None:
-        """Let the mail of a sender go by its next channel, and hold what has none."""
+        """Let the mail of a sender go by its next channel, now or later; hold what has none."""
         name = self.channel.name
-        closed = {**self.board.closed(self.clock()), name: self.clock()}
-        ways = {item.id: first_channel(item.plan.channels, closed) for item in mine}
-        moves = {each: way for each, way in ways.items() if way != name and way not in closed}
-        held = [each for each in ways if each not in moves]
+        closed = self.board.closed(self.clock())
+        moves: dict[int, str] = {}
+        for item in mine:
+            others = tuple(each for each in item.plan.channels if each != name)
+            if others:
+                moves[item.id] = first_channel(others, closed)
+        held = [item.id for item in mine if item.id not in moves]
         if moves:
             await self.store.move(moves)
         if held:
