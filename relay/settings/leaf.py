@@ -24,7 +24,7 @@ _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
 _URL = re.compile(r"https://[!-~]{1,1000}|http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?/[!-~]*")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PERCENT = re.compile(r"([1-9][0-9]?|100) ?%")
+_HEADROOM = re.compile(r"([1-9][0-9]?|100) ?%")
 _STEM = r"[^\s*=,]*[^\W_]{2}[^\s*=,]*"
 _WORD = rf"(?:\*?{_STEM}\*?|(?!\.\.\.)[^\s*=,]+)"  # a star stands at an end, of two letters or more
 _PHRASE = re.compile(rf"{_WORD}(?: +(?:\.\.\. +)?{_WORD})*")
@@ -100,8 +100,8 @@ def _wait(value: Any) -> timedelta:
     return span
 
 
-def _percent(value: Any) -> int:
-    match = _PERCENT.fullmatch(_text(value))
+def _headroom(value: Any) -> int:
+    match = _HEADROOM.fullmatch(_text(value))
     if match is None:
         raise ValueError
     return int(match[1])
@@ -169,7 +169,7 @@ Recipients = Annotated[int, leaf("100-100000 (RFC 5321 §4.5.3.1.8)", _whole(100
 Hops = Annotated[int, leaf("10-1000", _whole(10, 1000))]
 Duration = Annotated[timedelta, leaf(f"{_SPAN}, or 0s", _duration)]
 Wait = Annotated[timedelta, leaf(f"{_SPAN}, more than 0s", _wait)]
-Percent = Annotated[int, leaf("a percentage such as 90%, 1% to 100%", _percent)]
+Headroom = Annotated[int, leaf("a percentage such as 90%, 1% to 100%", _headroom)]
 Size = Annotated[int, leaf("a size such as 64KiB, 50MiB or 10MB", _size)]
 MaxSize = Annotated[int, leaf("a size such as 50MiB, at least 1KiB", _max_size)]
 FilePath = Annotated[str, leaf("an absolute path", _path)]

@@ -201,7 +201,7 @@ class Channel(Part):
     max_recipients: leaf.Count = 100
     provider: leaf.Text | None = None
     tier: leaf.Text | None = None
-    headroom: leaf.Percent = HEADROOM
+    headroom: leaf.Headroom = HEADROOM
 
 
 class When(Part):
