@@ -13,6 +13,7 @@ from relay import __version__
 from relay.app.clock import Ids, utc_now
 from relay.app.graph import Foundation, Graph, build
 from relay.app.house import House
+from relay.app.open_files import allow_open_files
 from relay.app.systemd import Notifier, inherited_sockets
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
@@ -131,6 +132,7 @@ class Relay:
 
     async def run(self, ready: Callable[[], None]) -> bool:
         """Open everything, serve until told to stop, close everything."""
+        allow_open_files(self._settings)
         opened = await self._store.open(utc_now() + self._settings.retry.waits[0])
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -312,6 +314,7 @@ class Relay:
             raise HouseError(str(error), "mend the settings and reload again") from error
         await self._change_graph(graph)
         self._settings, self._lexicon = new, lexicon
+        allow_open_files(new)
         self._warn(new)
         said = _difference(old, new)
         self._journal.record(events.SettingsLoaded(path=new.source, ok=True, detail=said))
