@@ -337,6 +337,11 @@ class _Session:
             case "LOGIN":
                 login = await self.challenge(b"Username:")
                 proof = (await self.challenge(b"Password:")).decode()
+            case "XOAUTH2":
+                user, bearer, *_ = base64.b64decode(initial).split(b"\1")
+                login, proof = user.removeprefix(b"user="), bearer.decode()[len("auth=Bearer ") :]
+                if accounts.get(login.decode()) != proof:
+                    await self.challenge(b'{"status":"401","schemes":"bearer"}')
             case _:
                 login, _, digest = (await self.challenge(_CHALLENGE)).rpartition(b" ")
                 secret = accounts.get(login.decode(), "")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,11 @@ from relay.channels.folder import FolderChannel
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.channels.sendmail import SendmailChannel
 from relay.channels.smtp import SmtpChannel
+from relay.connect.options import Grant
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.delivery.reports import Reporter
+from relay.delivery.senders import SenderCheck
 from relay.delivery.sweep import Sweep
 from relay.delivery.worker import Worker
 from relay.inspect.decoding import decode_header
@@ -144,12 +146,21 @@ def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
 def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channel:
     match settings.options:
         case SmtpOptions() as options:
+            if settings.grant is not None:
+                options = replace(options, access_token=_tokens(settings.grant))
             return SmtpChannel(settings.name, options, now=clock)
         case SendmailOptions() as options:
             return SendmailChannel(settings.name, options, now=clock)
         case FolderOptions() as options:
             Path(options.path).mkdir(mode=0o700, parents=True, exist_ok=True)
             return FolderChannel(settings.name, options, now=clock)
+
+
+def _tokens(grant: Grant) -> Callable[[str | None], Awaitable[str]]:
+    """Return what gives out tokens; its libraries stay out of a relay that needs none."""
+    from relay.connect.tokens import TokenFile, TokenSource
+
+    return TokenSource(TokenFile(grant))
 
 
 def _lane(
@@ -161,12 +172,13 @@ def _lane(
     wake: Callable[[str], None],
 ) -> Lane:
     mine = settings.channels[channel.name]
+    judge = _judge(mine, base)
     return Lane(
         name=channel.name,
         worker=Worker(
             channel=channel,
             store=base.store,
-            judge=_judge(mine, base),
+            judge=judge,
             board=board,
             schedule=settings.retry,
             reporter=reporter,
@@ -180,6 +192,15 @@ def _lane(
         clock=base.clock,
         connections=mine.connections,
         max_recipients=mine.max_recipients,
+        senders=SenderCheck(
+            channel=channel,
+            store=base.store,
+            judge=judge,
+            board=board,
+            journal=base.journal,
+            clock=base.clock,
+            changed=wake,
+        ),
         changed=wake,
     )
 

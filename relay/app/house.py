@@ -62,6 +62,7 @@ class House:
                     health=board.health(name),
                     throttled_until=throttle.until if throttle else None,
                     usage=usage.get(name, ()),
+                    connected_at=self.graph.settings.channels[name].connected_at,
                 )
             )
         return Snapshot(

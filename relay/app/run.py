@@ -29,13 +29,13 @@ from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
 from relay.policy.health import Health
-from relay.providers.detect import Providers
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
 from relay.queue.store import Opened, StoreError
 from relay.settings.mistakes import SettingsError
+from relay.settings.provided import known_providers
 from relay.settings.values import Settings
 from relay.web.control import SOCKET_NAME, control_app
 from relay.web.house import HouseError
@@ -195,7 +195,7 @@ class Relay:
             ids=Ids(utc_now),
             inspector=self._inspector,
             replies=ReplyDictionary.load(),
-            providers=Providers(),
+            providers=known_providers(),
         )
 
     async def _use(self, graph: Graph) -> None:

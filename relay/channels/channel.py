@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.mail.attempt import Attempt
-from relay.mail.message import Content
+from relay.mail.attempt import Attempt, Refused
+from relay.mail.message import Content, content_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,13 @@ class Parcel:
     content: Content
     body_8bit: bool
     smtputf8: bool
+    header: bytes = b""  # goes out in the place of the first `instead_of` octets of `content`
+    instead_of: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how much goes out."""
+        return content_size(self.content) - self.instead_of + len(self.header)
 
 
 class Channel(Protocol):
@@ -34,6 +42,11 @@ class Channel(Protocol):
 
     async def send(self, parcel: Parcel) -> Attempt:
         """Make one transaction; raises only CancelledError."""
+
+    async def refused_senders(
+        self, reverse_paths: Sequence[str]
+    ) -> Mapping[str, Refused] | Refused:
+        """Return which of them the server does not take now, or why it cannot be asked."""
 
     async def close(self) -> None:
         """Give connections back; `send` is not called again."""

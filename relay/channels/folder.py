@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -65,6 +65,10 @@ class FolderChannel:
             outcomes=(outcome,) * len(parcel.forward_paths),
             data_sent=isinstance(outcome, Sent),
         )
+
+    async def refused_senders(self, reverse_paths: Sequence[str]) -> Mapping[str, Refused]:  # noqa: ARG002
+        """Return none: there is nobody to ask."""
+        return {}
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""

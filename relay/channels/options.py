@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -26,10 +26,18 @@ class SmtpOptions:
     ca_file: str | None = None  # PEM; None: the system's
     username: str | None = None
     password: Callable[[], str] | None = field(default=None, repr=False)  # read at each sign-in
+    access_token: Callable[[str | None], Awaitable[str]] | None = field(default=None, repr=False)
+    """Signs in by XOAUTH2 instead of a password. Takes a token that was refused, if one was.
+
+    Raises RejectedError at OAUTH.
+    """
+    senders: tuple[str, ...] = ()  # who it may send as: addresses, `*@domain`; lower case; (): all
+    rewrite_from: str | None = None  # in the place of others; None: `username`, if an address
     hello: str | None = None  # name in EHLO; None: the machine's
     connections: int = 5
     messages_per_connection: int = 1000
     new_connections: tuple[int, float] | None = None  # at most so many in so many seconds
+    max_content_bytes: int | None = None  # beside what the server says itself; None: unknown
     idle_seconds: float = 30.0  # an unused connection is closed after it
     connect_seconds: float = 30.0  # DNS, TCP, TLS and greeting
     command_seconds: float = 300.0  # each reply (RFC 5321 §4.5.3.2)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from relay.channels.channel import Parcel
@@ -80,6 +80,10 @@ class SendmailChannel:
             outcomes=(outcome,) * len(parcel.forward_paths),
             data_sent=run.was_fed,
         )
+
+    async def refused_senders(self, reverse_paths: Sequence[str]) -> Mapping[str, Refused]:  # noqa: ARG002
+        """Return none: there is nobody to ask."""
+        return {}
 
     async def close(self) -> None:
         """Do nothing: a program lives no longer than its message."""

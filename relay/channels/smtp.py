@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
 from relay.channels.pace import Pace
+from relay.channels.sender import as_own, may_send_as, own_address
+from relay.channels.smtp_ask import ask_sender
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
 from relay.channels.smtp_transaction import Transaction
-from relay.mail.attempt import Attempt, Outcome
+from relay.mail.attempt import Attempt, Outcome, Refused, Sent
+from relay.mail.reply import MAX_TEXT, Phase
 
 _CLOSE_SECONDS = 2.0
 
@@ -55,7 +59,7 @@ class SmtpChannel:
         """Make one transaction; raises only CancelledError."""
         async with self._room:
             started_at = self._now()
-            outcomes, data_sent = await self._deliver(parcel)
+            outcomes, data_sent = await self._deliver_as_own(parcel)
             return Attempt(
                 channel=self._name,
                 upstream=self.upstream,
@@ -64,6 +68,33 @@ class SmtpChannel:
                 outcomes=outcomes,
                 data_sent=data_sent,
             )
+
+    async def refused_senders(
+        self, reverse_paths: Sequence[str]
+    ) -> Mapping[str, Refused] | Refused:
+        """Ask on a new connection, which is kept."""
+        options = self._options
+        own = own_address(options)
+        asked = {each: each if may_send_as(options, each) else own for each in reverse_paths}
+        answers: dict[str, Refused] = {}
+        async with self._room:
+            session = Session(options, self._tls_context)
+            try:
+                await session.open()
+                for address in dict.fromkeys(each for each in asked.values() if each):
+                    answer = await ask_sender(session, address)
+                    if isinstance(answer, Refused):
+                        if answer.error is not None:
+                            return answer
+                        answers[address] = answer
+            except Exception as error:
+                session.abort()
+                return refused(error, session.phase)
+            except BaseException:
+                session.abort()
+                raise
+            self._give_back(session)
+        return {path: answers[each] for path, each in asked.items() if each in answers}
 
     async def close(self) -> None:
         """Say goodbye on the idle connections and wait a moment for the answers."""
@@ -76,6 +107,22 @@ class SmtpChannel:
             await asyncio.wait([one.gone for one in self._leaving], timeout=_CLOSE_SECONDS)
         for protocol in list(self._leaving):
             protocol.abort()
+
+    async def _deliver_as_own(self, parcel: Parcel) -> tuple[tuple[Outcome, ...], bool]:
+        """Return the same as `_deliver`; what the channel changed stands behind the replies."""
+        try:
+            parcel, change = await as_own(parcel, self._options)
+        except OSError as error:  # the content cannot be read
+            return (refused(error, Phase.DATA),) * len(parcel.forward_paths), False
+        outcomes, data_sent = await self._deliver(parcel)
+        if change:
+            outcomes = tuple(
+                Sent(replace(each.reply, text=f"{each.reply.text} ({change})"[:MAX_TEXT]))
+                if isinstance(each, Sent)
+                else each
+                for each in outcomes
+            )
+        return outcomes, data_sent
 
     async def _deliver(self, parcel: Parcel) -> tuple[tuple[Outcome, ...], bool]:
         """Return the outcomes and whether content was begun.

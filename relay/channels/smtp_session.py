@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
@@ -45,12 +46,14 @@ class Session:
     def __init__(self, options: SmtpOptions, context: Callable[[], ssl.SSLContext]) -> None:
         self.options = options
         self.phase = Phase.DNS
+        self.greeting = ""  # the server's words
         self.extensions: dict[str, str] = {}
+        self.mechanisms: tuple[str, ...] = ()  # for signing in, in lower case
+        self.mechanism: str | None = None  # that was signed in by
         self.transactions = 0  # begun so far
         self.needs_reset = False  # a transaction was left open
         self.idle_since = 0.0  # loop time
         self._context = context
-        self._mechanisms: list[str] = []
         self._protocol: UpstreamProtocol | None = None
 
     @property
@@ -67,9 +70,10 @@ class Session:
 
     @property
     def max_content_bytes(self) -> int | None:
-        """Return the largest size the server takes (RFC 1870), None if it does not say."""
+        """Return the largest size the server takes: as it says (RFC 1870), else as is known."""
         size = self.extensions.get("size", "")
-        return int(size) or None if size.isascii() and size.isdigit() and len(size) < 20 else None
+        said = int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
+        return said or self.options.max_content_bytes
 
     def offers(self, keyword: str) -> bool:
         """Return whether the server offered an extension, in lower case."""
@@ -85,7 +89,7 @@ class Session:
             await self._start_tls()
             await self._hello()
         if options.username is not None:
-            self.phase = Phase.AUTH
+            self.phase = Phase.OAUTH if options.access_token is not None else Phase.AUTH
             await self._sign_in(options.username)
 
     def abort(self) -> None:
@@ -162,6 +166,7 @@ class Session:
             greeting = await protocol.reply()
             if greeting.code != 220:
                 raise RejectedError(self.phase, _refusal(greeting))
+            self.greeting = greeting.message
         except OutOfStep as error:  # it speaks something else
             raise SMTPConnectError(error.message) from error
 
@@ -170,9 +175,10 @@ class Session:
         self.phase = Phase.EHLO
         name = (self.options.hello or self._machine()).encode("ascii")
         response = await self._command(b"EHLO " + name)
-        self.extensions, self._mechanisms = {}, []
+        self.extensions, self.mechanisms = {}, ()
         if response.code == 250:
-            self.extensions, self._mechanisms = parse_esmtp_extensions(response.message)
+            self.extensions, mechanisms = parse_esmtp_extensions(response.message)
+            self.mechanisms = tuple(mechanisms)
             return
         if response.code in (500, 502):
             response = await self._command(b"HELO " + name)
@@ -205,21 +211,49 @@ class Session:
         protected = self._is_protected()
         if not protected and not self._is_loopback():
             text = "the password is not sent over a connection without TLS"
-            raise RejectedError(self.phase, Reply(538, "5.7.11", text))
+            raise RejectedError(Phase.AUTH, Reply(538, "5.7.11", text))
         if not self.offers("auth"):
             raise SMTPNotSupported("SMTP AUTH extension not supported by server.")
+        if self.options.access_token is not None:
+            await self._sign_in_by_token(username, self.options.access_token)
+            return
         order = _PROTECTED_ORDER if protected or self._is_loopback() else _OPEN_ORDER
-        mechanisms = [name for name in order if name in self._mechanisms]
+        mechanisms = [name for name in order if name in self.mechanisms]
         if not mechanisms:
             raise SMTPException("No suitable authentication method found.")
         password = self.options.password() if self.options.password else ""
         for mechanism in mechanisms:
             response = await self._try(mechanism, username, password)
             if response.code == 235:
+                self.mechanism = mechanism
                 return
             if response.code != 504:  # anything else counts as a guess: no second one
                 break
         raise RejectedError(self.phase, _refusal(response))
+
+    async def _sign_in_by_token(
+        self, username: str, access_token: Callable[[str | None], Awaitable[str]]
+    ) -> None:
+        """Sign in by XOAUTH2; a token that is refused is renewed once, as clocks differ."""
+        if "xoauth2" not in self.mechanisms:
+            raise SMTPException("No suitable authentication method found.")
+        token = await access_token(None)
+        self.phase = Phase.AUTH
+        response = await self._try_token(username, token)
+        if response.code == 535:
+            renewed = await access_token(token)
+            if renewed != token:
+                response = await self._try_token(username, renewed)
+        if response.code != 235:
+            raise RejectedError(self.phase, _refusal(response))
+        self.mechanism = "xoauth2"
+
+    async def _try_token(self, username: str, token: str) -> SMTPResponse:
+        words = f"user={username}\x01auth=Bearer {token}\x01\x01".encode()
+        response = await self._command(b"AUTH XOAUTH2 " + b64encode(words))
+        if response.code == 334:  # it says why in base64; the reply comes after an empty answer
+            response = await self._command(b"")
+        return response
 
     async def _try(self, mechanism: str, username: str, password: str) -> SMTPResponse:
         match mechanism:

@@ -10,7 +10,6 @@ from relay.channels.smtp_protocol import OutOfStep
 from relay.channels.smtp_session import Session
 from relay.channels.wire import Wire, first_bytes
 from relay.mail.attempt import InDoubt, Outcome, Refused, Sent
-from relay.mail.message import content_size
 from relay.mail.reply import Phase, Reply
 
 _RSET = b"RSET\r\n"
@@ -71,7 +70,7 @@ class Transaction:
     async def _prepare(self) -> tuple[bytes, dict[int, bytes]]:
         """Return MAIL and, by index, the RCPT commands; settle the recipients that get none."""
         session, parcel = self._session, self._parcel
-        size, limit = content_size(parcel.content), session.max_content_bytes
+        size, limit = parcel.size_bytes, session.max_content_bytes
         everyone = range(len(parcel.forward_paths))
         if limit is not None and size > limit:
             text = f"message size {size} exceeds the server's maximum of {limit} bytes"
@@ -83,7 +82,7 @@ class Transaction:
             return b"", {}
         rcpts = {i: rcpt for i in everyone if (rcpt := self._rcpt_command(i)) is not None}
         international |= any(not rcpt.isascii() for rcpt in rcpts.values())
-        mail = b"MAIL FROM:<" + _octets(parcel.reverse_path or "") + b">"
+        mail = b"MAIL FROM:<" + address_octets(parcel.reverse_path or "") + b">"
         if session.offers("size"):
             mail += b" SIZE=%d" % size
         if parcel.body_8bit and session.offers("8bitmime"):
@@ -96,7 +95,7 @@ class Transaction:
         """Return RCPT for a recipient, None when it can have none."""
         path = self._parcel.forward_paths[index]
         try:
-            octets = _octets(path)
+            octets = address_octets(path)
         except ValueError as error:
             reply = Reply(553, "5.1.3", f"not an address: {in_words(error)}")
             self._settle([index], Refused(phase=Phase.RCPT, reply=reply, error="ValueError"))
@@ -180,7 +179,8 @@ class Transaction:
         """Write the content; return False when the server refused it half-way."""
         session, protocol = self._session, self._session.protocol
         protocol.expect()
-        with Wire(self._parcel.content) as wire:
+        parcel = self._parcel
+        with Wire(parcel.content, parcel.header, parcel.instead_of) as wire:
             while not wire.is_done:
                 parts = await wire.parts()
                 await protocol.room(session.options.stall_seconds)
@@ -196,7 +196,7 @@ class Transaction:
         return True
 
 
-def _octets(path: str) -> bytes:
+def address_octets(path: str) -> bytes:
     """Return an address as it goes on the wire; raises ValueError when it must not."""
     octets = path.encode()
     if COMMAND_INJECTION_REGEX.search(octets):

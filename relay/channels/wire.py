@@ -26,18 +26,22 @@ _BUFFER = _Buffer()
 
 
 class Chunks:
-    """Content in its chunks, as it is kept; a context manager, because a file may be open."""
+    """Content in its chunks, as it is kept; a context manager, because a file may be open.
 
-    def __init__(self, content: Content) -> None:
+    `header` goes out in the place of the first `instead_of` octets.
+    """
+
+    def __init__(self, content: Content, header: bytes = b"", instead_of: int = 0) -> None:
         self._content = content
+        self._header = header
         self._fd = -1
-        self._offset = 0
+        self._offset = instead_of
         self._size = content.size_bytes if isinstance(content, Spooled) else len(content)
 
     @property
     def is_done(self) -> bool:
         """Return whether there is no more."""
-        return self._offset >= self._size
+        return not self._header and self._offset >= self._size
 
     def __enter__(self) -> Self:
         if isinstance(self._content, Spooled):
@@ -54,6 +58,9 @@ class Chunks:
         The disk is waited for in a thread, the page cache is not. Raises OSError, also for a file
         that is shorter than it should be.
         """
+        if self._header:
+            header, self._header = self._header, b""
+            return header
         start = self._offset
         match self._content:
             case Spooled(path=path):
@@ -62,7 +69,7 @@ class Chunks:
                     chunk = await asyncio.to_thread(os.pread, self._fd, PIECE_BYTES, start)
                 if not chunk:
                     raise OSError(None, f"the file ends at {start} of {self._size} bytes", path)
-            case content if len(content) <= PIECE_BYTES:
+            case content if len(content) <= PIECE_BYTES and not start:
                 chunk = content
             case content:
                 chunk = content[start : start + PIECE_BYTES]
@@ -73,8 +80,8 @@ class Chunks:
 class Wire(Chunks):
     """The same as it goes on the wire after DATA."""
 
-    def __init__(self, content: Content) -> None:
-        super().__init__(content)
+    def __init__(self, content: Content, header: bytes = b"", instead_of: int = 0) -> None:
+        super().__init__(content, header, instead_of)
         self._before = b"\n"  # the octet before the next chunk
         self._ended = False
 

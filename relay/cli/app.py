@@ -11,6 +11,7 @@ from relay.cli import daemon, queue
 from relay.cli.check import check
 from relay.cli.classify import classify
 from relay.cli.config import Config
+from relay.cli.connect import connect
 from relay.cli.corrections import corrections
 from relay.cli.exits import EPILOG
 from relay.cli.run import run
@@ -54,6 +55,7 @@ _channel.command()(daemon.resume)
 
 app.command()(run)
 app.command()(check)
+app.command()(connect)
 app.command()(classify)
 app.command()(send)
 app.command()(status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ from relay.cli.config import Config
 from relay.cli.daemon import Json
 from relay.cli.exits import Exit
 from relay.cli.terminal import Styled, complain, say, say_json, show_table
-from relay.cli.words import count, size
+from relay.cli.words import count, moment, size
 
 if TYPE_CHECKING:
     from relay.policy.kinds import Kind
@@ -67,8 +68,13 @@ def _as_json(settings: Settings) -> Json:
             {
                 "name": each.name,
                 "upstream": _upstream(each),
+                "connected_at": each.connected_at.isoformat() if each.connected_at else None,
                 "connections": each.connections,
                 "limits": [limit.name for limit in each.limits],
+                "limits_from": _source(each),
+                "max_recipients": each.max_recipients,
+                "provider": each.published.provider if each.published else each.provider,
+                "tiers": list(each.published.tiers) if each.published else [],
             }
             for each in settings.channels.values()
         ],
@@ -108,8 +114,42 @@ def _show(settings: Settings) -> None:
         ],
         right="CONNECTIONS",
     )
+    for each in settings.channels.values():
+        _show_provider(each)
+        if each.connected_at:
+            _show_connected(each.name, each.connected_at)
     say()
     _show_ways(settings)
+
+
+def _source(channel: ChannelSettings) -> str:
+    """Return whose limits a channel keeps."""
+    if "limits" in channel.own:
+        return "owner"
+    return "provider" if channel.published and channel.published.limits else "none"
+
+
+def _show_provider(channel: ChannelSettings) -> None:
+    """Say what comes from what is known of the provider, and what could be said of it."""
+    known = channel.published
+    if known is None:
+        return
+    if _source(channel) == "provider":
+        say(
+            f"{channel.name} keeps {known.headroom}% of the limits that {known.name} publishes"
+            f" (certainty: {known.confidence})."
+        )
+    elif _source(channel) == "none":
+        say(f"{channel.name} is with {known.name}, whose limits are not known: set `limits`.")
+    if known.tiers and known.tier is None and _source(channel) == "provider":
+        say(f"  It takes the lowest tier. `tier` can be: {'; '.join(known.tiers)}.")
+    if known.max_content_bytes is not None:
+        say(f"  Of one message it takes {size(known.max_content_bytes)}.")
+
+
+def _show_connected(channel: str, at: datetime) -> None:
+    say(f"{channel} was connected by `relay connect` at {moment(at)}: server and account are those")
+    say(f"it kept, not those of the file. `relay connect {channel} --forget` undoes that.")
 
 
 def _show_listeners(settings: Settings) -> None:

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the channel.")]
 
-_SOCKET_NAME = "control.sock"  # relay.web.control.SOCKET_NAME, which would bring the web server
+SOCKET_NAME = "control.sock"  # relay.web.control.SOCKET_NAME, which would bring the web server
 _START = "Start it with `relay run`, or `systemctl start relay`."
 _OTHER = "If it runs with other settings, name them: --config PATH or $RELAY_CONFIG."
 
@@ -36,7 +36,7 @@ def running_relay(config: Path | None) -> Iterator[ControlClient]:
     from relay.web.client import ControlClient, ControlError, NotRunning
 
     try:
-        yield ControlClient(state_dir(config, os.environ) / _SOCKET_NAME)
+        yield ControlClient(state_dir(config, os.environ) / SOCKET_NAME)
     except SettingsError as error:
         end_with_mistakes(error)
     except NotRunning as error:

@@ -91,6 +91,9 @@ def _limits(channel: Json, now: datetime) -> Iterator[tuple[str, str, str]]:
 def _explain(channel: Json, now: datetime) -> None:
     """Say why a channel does not send, and what to do."""
     name, health = channel["name"], channel["health"]
+    if channel.get("connected_at"):
+        at = when(parse_time(channel["connected_at"]), now)
+        say(f"{name} was connected by `relay connect` {at}: its server and account are those kept.")
     if health["state"] == "stopped":
         say()
         say(Styled(f"{name} was stopped by {health['by']} ", "bold yellow"), _when(health, now))

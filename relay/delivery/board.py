@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.policy.health import Health, Open, Paused, Stopped
+from relay.policy.judgement import Category
 from relay.policy.limits import Limit
 from relay.policy.route import PATIENCE
 
@@ -29,6 +30,7 @@ class Board:
         """Start with what is remembered of earlier runs."""
         self._health = dict(health)
         self._throttles: dict[str, Throttle] = {}
+        self._unchecked = {name for name, state in health.items() if _is_sign_in(state)}
 
     def set_channels(self, channels: Iterable[str]) -> None:
         """Say which channels there are; a new one is open, one that is gone is forgotten."""
@@ -48,6 +50,22 @@ class Board:
         """Note how a channel is now; nothing for one that is gone."""
         if channel in self._health:
             self._health[channel] = health
+            if _is_sign_in(health):
+                self._unchecked.add(channel)
+
+    def take_check(self, channel: str, now: datetime) -> bool:
+        """Return, once, whether senders are to be asked for: a refused sign-in may be mended.
+
+        That is before the probe, which some sender's mail would be.
+        """
+        match self.health(channel):
+            case Stopped():
+                return False
+            case Paused(until=until) if until > now:
+                return False
+        is_due = channel in self._unchecked
+        self._unchecked.discard(channel)
+        return is_due
 
     def hurry(self, now: datetime) -> None:
         """Let every paused channel be probed from `now` on."""
@@ -91,3 +109,7 @@ class Board:
                     if throttle.until > now + PATIENCE:
                         closed[name] = throttle.until
         return closed
+
+
+def _is_sign_in(health: Health) -> bool:
+    return isinstance(health, Paused) and health.category == Category.AUTH

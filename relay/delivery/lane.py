@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.delivery.board import Board, Throttle
+from relay.delivery.senders import SenderCheck
 from relay.delivery.worker import Worker
 from relay.observe import events
 from relay.observe.journal import Journal
@@ -20,6 +21,7 @@ _LEASE_FOR = timedelta(hours=2)  # longer than any transaction may last
 _LOOK_AGAIN = timedelta(seconds=30)  # at the latest: the clock may have been stepped
 _TROUBLE_WAIT = timedelta(seconds=1)
 _DIVERT_AT_ONCE = 500
+_CHECK_SECONDS = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class Lane:
     clock: Callable[[], datetime]
     connections: int
     max_recipients: int  # of one transaction
+    senders: SenderCheck
     changed: Callable[[str], None]
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -42,6 +45,7 @@ class Lane:
     _hungry: bool = True  # what ends may make room for more
     _sending: int = 0  # of the tasks, the others are writing down what came of it
     _draining: bool = False
+    _checking: bool = False  # who waits to send; nothing is claimed meanwhile
 
     def wake(self) -> None:
         """Look again: there is mail, room, or another state."""
@@ -78,6 +82,9 @@ class Lane:
         now = self.clock()
         if self.name in self.board.closed(now, is_essential=False):
             await self._divert(now)
+        if self._checking or self.board.take_check(self.name, now):
+            self._check(group)
+            return None
         room = self._room(now)
         if isinstance(room, datetime):
             return room
@@ -135,6 +142,29 @@ class Lane:
         task = group.create_task(self._work(lease), name=f"send {lease.queue_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _check(self, group: asyncio.TaskGroup) -> None:
+        if self._checking:
+            return
+        self._checking = True
+        task = group.create_task(self._check_senders(), name=f"senders of {self.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _check_senders(self) -> None:
+        """The edge of a task: when it fails, mail is sent and says the same."""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self.senders.run()
+        except TimeoutError:
+            return
+        except StoreError as error:
+            self.journal.record(events.StoreTrouble(detail=str(error)))
+        except Exception as error:
+            self.journal.record(events.Crashed(where=f"senders of {self.name}", detail=repr(error)))
+        finally:
+            self._checking = False
+            asyncio.get_running_loop().call_soon(self.wake)
 
     async def _work(self, lease: Lease) -> None:
         """The edge of a task: a mistake of ours is told; the lease runs out and is tried again."""

@@ -131,6 +131,17 @@ class LimitLearned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SenderRefused:
+    """A channel that was mended does not take a sender whose mail waits for it."""
+
+    channel: str
+    reverse_path: str
+    reply: str
+    moved: int  # recipients that take another channel
+    held: int  # recipients that have none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """A delivery report (RFC 3464) was queued."""
 
@@ -197,6 +208,7 @@ Event = (
     | ChannelResumed
     | ChannelThrottled
     | LimitLearned
+    | SenderRefused
     | Reported
     | OwnerActed
     | StoreTrouble

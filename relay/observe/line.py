@@ -23,6 +23,7 @@ from relay.observe.events import (
     Refused,
     Reported,
     Result,
+    SenderRefused,
     SettingsLoaded,
     Started,
     Stopped,
@@ -49,7 +50,7 @@ _HOSTILE = re.compile(
 )
 
 _OfMail = Accepted | Attempted | Refused | Reported | InspectionFailed | OwnerActed | Swept
-_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled | LimitLearned
+_OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled | LimitLearned | SenderRefused
 _OfHouse = (
     Started | Stopped | ListenerOpened | SettingsLoaded | StoreTrouble | StoreRecovered | Crashed
 )
@@ -68,7 +69,13 @@ def describe(event: Event) -> Line:
             | Swept()
         ):
             return _of_mail(event)
-        case ChannelPaused() | ChannelResumed() | ChannelThrottled() | LimitLearned():
+        case (
+            ChannelPaused()
+            | ChannelResumed()
+            | ChannelThrottled()
+            | LimitLearned()
+            | SenderRefused()
+        ):
             return _of_channel(event)
         case (
             Started()
@@ -166,6 +173,12 @@ def _of_channel(event: _OfChannel) -> Line:
         case LimitLearned(channel=channel, limit=limit, counted=counted, until=until):
             learned = (("channel", channel), ("limit", limit), ("counted", counted))
             return _WARNING, "limit_learned", (*learned, ("until", until))
+        case SenderRefused(
+            channel=channel, reverse_path=sender, reply=reply, moved=moved, held=held
+        ):
+            counts = (("moved", moved), ("held", held))
+            named = (("channel", channel), ("from", sender), ("reply", reply))
+            return _WARNING, "sender_refused", (*named, *counts)
         case _:
             assert_never(event)
 

@@ -27,6 +27,7 @@ from relay.observe.events import (
     Refused,
     Reported,
     Result,
+    SenderRefused,
     SettingsLoaded,
     Started,
     Stopped,
@@ -94,6 +95,7 @@ class Metrics:
                 | ChannelResumed()
                 | ChannelThrottled()
                 | LimitLearned()
+                | SenderRefused()
                 | OwnerActed()
                 | StoreTrouble()
                 | StoreRecovered()
@@ -202,6 +204,7 @@ _OfHouse = (
     | ChannelResumed
     | ChannelThrottled
     | LimitLearned
+    | SenderRefused
     | OwnerActed
     | StoreTrouble
     | StoreRecovered
@@ -233,6 +236,11 @@ class _HouseCounts:
         self._lessons = counter(
             "relay_limit_lessons_total",
             "Times a provider said that a limit is used up before relay thought so.",
+            "channel",
+        )
+        self._senders = counter(
+            "relay_channel_senders_refused_total",
+            "Senders whose mail a mended channel does not take.",
             "channel",
         )
         self._owner_actions = counter(
@@ -269,6 +277,8 @@ class _HouseCounts:
                 self._throttles.labels(channel).inc()
             case LimitLearned(channel=channel):
                 self._lessons.labels(channel).inc()
+            case SenderRefused(channel=channel):
+                self._senders.labels(channel).inc()
             case OwnerActed(action=action, recipients=recipients):
                 self._owner_actions.labels(action).inc(recipients)
             case StoreTrouble():

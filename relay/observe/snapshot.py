@@ -45,6 +45,7 @@ class ChannelView:
     health: Health
     throttled_until: datetime | None  # when a limit has room again
     usage: tuple[Usage, ...]
+    connected_at: datetime | None = None  # by `relay connect`, in the place of the settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,28 @@ class Providers:
         """Return the id of the provider that an address's domain is with, None if unknown."""
         return _longest(self._by_domain, address_domain.lower().rstrip("."))
 
+    def by_exchangers(self, hosts: Iterable[str]) -> str | None:
+        """Return the id of the provider that hosts a domain with these mail exchangers.
+
+        Where a service for consumers shares them with one for customers' own domains, the latter.
+        """
+        for host in hosts:
+            domain = host.lower().rstrip(".")
+            while domain:
+                if sharing := self._sharing_exchanger.get(domain, []):
+                    own = (one for one in sharing if "domains" not in self.all[one])
+                    return next(own, sharing[0])
+                domain = domain.partition(".")[2]
+        return None
+
+    @cached_property
+    def _sharing_exchanger(self) -> Mapping[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for name, provider in self.all.items():
+            for suffix in provider.get("mx_suffixes", ()):
+                names.setdefault(suffix, []).append(name)
+        return names
+
     @cached_property
     def _by_host(self) -> Mapping[str, list[str]]:
         hosts: dict[str, list[str]] = {}

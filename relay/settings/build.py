@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
+from relay.connect.options import Grant
 from relay.listener.options import Application, ListenerOptions
 from relay.policy.limits import Limit, Unit, reserve_of
 from relay.policy.phrases import Phrase
@@ -17,6 +18,7 @@ from relay.policy.rules import Condition, Glob, KindRule, Rule
 from relay.settings import model
 from relay.settings.address import is_loopback
 from relay.settings.document import Document
+from relay.settings.registration import registration_of
 from relay.settings.secret import CredentialSecret, EnvSecret, FileSecret, Secret
 from relay.settings.values import (
     ChannelOptions,
@@ -34,6 +36,8 @@ from relay.web.options import HttpOptions
 
 _PORTS = {Security.IMPLICIT: 465, Security.STARTTLS: 587, Security.NONE: 25}
 _LONGEST_MONTH = timedelta(days=31)
+_TOKEN_KEY = "relay-token-key"  # noqa: S105 -- of systemd: LoadCredential=relay-token-key:/path
+_OF_PROVIDER = {"limits", "connections", "max_recipients", "messages_per_connection"}
 _THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -148,7 +152,19 @@ def _channel(
         max_recipients=channel.max_recipients,
         max_message_bytes=_max_bytes(channel),
         provider=channel.provider,
+        tier=channel.tier,
+        headroom=channel.headroom,
+        grant=None if file.rehearsal else _grant(name, channel.smtp, state_dir, env),
+        own=_own(channel),
     )
+
+
+def _own(channel: model.Channel) -> frozenset[str]:
+    """Return the keys that the owner gave, of those that a provider's knowledge may fill."""
+    written = set(channel.model_fields_set)
+    if channel.smtp:
+        written |= channel.smtp.model_fields_set
+    return frozenset(written & _OF_PROVIDER)
 
 
 def _smtp(
@@ -164,6 +180,8 @@ def _smtp(
         ca_file=smtp.ca_file,
         username=smtp.username,
         password=secret_of(smtp.password, env) if smtp.password else None,
+        senders=tuple(each.lower() for each in smtp.senders),
+        rewrite_from=smtp.rewrite_from,
         hello=smtp.hello or hostname,
         connections=connections,
         messages_per_connection=smtp.messages_per_connection,
@@ -178,6 +196,21 @@ def _smtp(
 
 def _rate(rate: tuple[int, timedelta] | None) -> tuple[int, float] | None:
     return None if rate is None else (rate[0], rate[1].total_seconds())
+
+
+def _grant(
+    channel: str, smtp: model.Smtp | None, state_dir: Path, env: Mapping[str, str]
+) -> Grant | None:
+    if smtp is None or smtp.oauth2 is None:
+        return None
+    secret = secret_of(smtp.oauth2.client_secret, env) if smtp.oauth2.client_secret else None
+    key_file = Path(env.get("CREDENTIALS_DIRECTORY") or "/nonexistent", _TOKEN_KEY)
+    return Grant(
+        registration=registration_of(smtp.oauth2, secret),
+        state_dir=state_dir,
+        channel=channel,
+        key_file=key_file if key_file.exists() else None,
+    )
 
 
 def _limit(limit: model.Limit) -> Limit:

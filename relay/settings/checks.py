@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from ipaddress import IPv4Network
+from typing import Any
 
 from relay.channels.options import Security
 from relay.inspect.lexica import shipped_languages
 from relay.listener.options import Auth, Network, Tls
 from relay.policy.limits import Window
 from relay.policy.periods import divides_the_calendar
+from relay.providers.published import tiers_of
 from relay.settings.address import Endpoint, is_loopback
 from relay.settings.document import Document, Section
 from relay.settings.mistakes import Loc, did_you_mean, show
@@ -23,6 +25,7 @@ from relay.settings.model import (
     Http,
     Limit,
     Listener,
+    OAuth2,
     Part,
     Retry,
     Rule,
@@ -30,6 +33,8 @@ from relay.settings.model import (
     Smtp,
     When,
 )
+from relay.settings.provided import known_providers
+from relay.settings.registration import check_registration
 from relay.settings.units import format_duration
 
 UNITS = ("messages", "recipients", "distinct_recipients", "bytes")
@@ -165,6 +170,7 @@ def _channel(channel: Channel, name: str) -> Iterator[Found]:
         yield from _smtp(channel.smtp)
     if channel.sendmail and channel.sendmail.knows("command"):
         yield from _command(channel.sendmail.at("command"), channel.sendmail.command)
+    yield from _provider(channel)
     seen = set()
     for limit in channel.limits:
         yield from _exactly_one(limit, UNITS)
@@ -218,6 +224,34 @@ def _span(limit: Limit) -> str:
     return format_duration(limit.per) if isinstance(limit.per, timedelta) else str(limit.per)
 
 
+def _provider(channel: Channel) -> Iterator[Found]:
+    """Yield what is said of a provider that is not known, or does not know its tier."""
+    if channel.provider is None and channel.tier is None:
+        return
+    known = known_providers()
+    name = channel.provider
+    if name is not None and name not in known.all:
+        near = [each for each, data in known.all.items() if _is_called(data, name.lower())]
+        choice = f"did you mean {' or '.join(near)}?" if near else "relay/providers has the list"
+        yield channel.at("provider"), f"unknown provider '{name}': {choice}"
+        return
+    if name is None and channel.smtp and channel.knows("smtp"):
+        name = known.by_host(channel.smtp.host, channel.smtp.username)
+    if channel.tier is None or not channel.knows("tier", "provider", "smtp"):
+        return
+    tiers = tiers_of(known.all[name]) if name is not None else ()
+    if name is None:
+        yield channel.at("tier"), "expected a provider beside it, got none that is known"
+    elif channel.tier not in tiers:
+        choice = did_you_mean(channel.tier, tiers) if tiers else "it has none"
+        yield channel.at("tier"), f"unknown tier '{channel.tier}' of {name}: {choice}"
+
+
+def _is_called(provider: Mapping[str, Any], word: str) -> bool:
+    names = (provider["id"], provider["name"], *provider.get("also", ()))
+    return any(word in each.lower() for each in names)
+
+
 def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
     if not command:
         yield loc, "expected a program and its arguments, got an empty list"
@@ -226,13 +260,21 @@ def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
 
 
 def _smtp(smtp: Smtp) -> Iterator[Found]:
-    if smtp.knows("username", "password"):
+    if smtp.oauth2 is not None:
+        yield from _oauth2(smtp, smtp.oauth2)
+    elif smtp.knows("username", "password", "oauth2"):
         if smtp.username is not None and smtp.password is None:
             yield smtp.at("username"), "expected a password beside it, got none"
         if smtp.password is not None and smtp.username is None:
             yield smtp.at("password"), "expected a username beside it, got none"
     if smtp.password is not None:
         yield from _secret(smtp.password)
+    names_none = smtp.rewrite_from is None and "@" not in (smtp.username or "")
+    if smtp.senders and names_none and smtp.knows("rewrite_from", "username"):
+        message = "expected a rewrite_from beside it, as the username is no address, got none"
+        yield smtp.at("senders"), message
+    if smtp.rewrite_from is not None and not smtp.senders and smtp.knows("senders"):
+        yield smtp.at("rewrite_from"), "expected senders beside it, got none"
     if is_loopback(smtp.host):
         return
     if smtp.security is Security.NONE:
@@ -245,6 +287,16 @@ def _smtp(smtp: Smtp) -> Iterator[Found]:
     elif smtp.certificate_checks is CertificateChecks.OFF and smtp.knows("security"):
         message = f"expected on, or {CertificateChecks.OFF_ANYWHERE}"
         yield smtp.at("certificate_checks"), f"{message} as {smtp.host} is not loopback, got off"
+
+
+def _oauth2(smtp: Smtp, oauth2: OAuth2) -> Iterator[Found]:
+    if smtp.password is not None:
+        yield smtp.at("password"), "expected it or oauth2, got both"
+    if smtp.username is None and smtp.knows("username"):
+        yield smtp.at("oauth2"), "expected a username beside it, got none"
+    if oauth2.client_secret is not None:
+        yield from _secret(oauth2.client_secret)
+    yield from check_registration(oauth2)
 
 
 def _rule(rule: Rule, channels: Collection[str]) -> Iterator[Found]:

@@ -24,9 +24,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _FIELD = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 §3.6.8
 _MAILBOX = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _REFUSAL = re.compile(r"[ -~]{1,400}")
+_URL = re.compile(r"https://[!-~]{1,1000}|http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?/[!-~]*")
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RATE = re.compile(r"([0-9]{1,10}) per ([0-9]+[a-z]+)")
 _PERCENT = re.compile(r"([0-9]{1,2})%")
+_HEADROOM = re.compile(r"([1-9][0-9]?|100) ?%")
 _STEM = r"[^\s*=,]*[^\W_]{2}[^\s*=,]*"
 _WORD = rf"(?:\*?{_STEM}\*?|(?!\.\.\.)[^\s*=,]+)"  # a star stands at an end, of two letters or more
 _PHRASE = re.compile(rf"{_WORD}(?: +(?:\.\.\. +)?{_WORD})*")
@@ -128,6 +130,13 @@ def _timezone(value: Any) -> str:
     return str(value)
 
 
+def _headroom(value: Any) -> int:
+    match = _HEADROOM.fullmatch(_text(value))
+    if match is None:
+        raise ValueError
+    return int(match[1])
+
+
 def _size(value: Any) -> int:
     return parse_size(_text(value))
 
@@ -194,6 +203,7 @@ Per = Annotated[timedelta | str, leaf(f"{_SPAN}, more than 0s, or 1mo", _per)]
 Rate = Annotated[tuple[int, timedelta], leaf("a rate such as 1 per 30m", _rate)]
 Share = Annotated[Fraction, leaf("0% to 90%", _share)]
 TimeZone = Annotated[str, leaf("a time zone such as Europe/Berlin or UTC", _timezone)]
+Headroom = Annotated[int, leaf("a percentage such as 90%, 1% to 100%", _headroom)]
 Size = Annotated[int, leaf("a size such as 64KiB, 50MiB or 10MB", _size)]
 MaxSize = Annotated[int, leaf("a size such as 50MiB, at least 1KiB", _max_size)]
 FilePath = Annotated[str, leaf("an absolute path", _path)]
@@ -207,6 +217,10 @@ NetworkBlock = Annotated[
     Network, leaf("a network such as 192.168.0.0/16 or fd00::/8, or an IP address", _network)
 ]
 Mailbox = Annotated[str, leaf("an address such as ann@example.com", _like(_MAILBOX))]
+Url = Annotated[str, leaf("an address that begins with https://", _like(_URL))]
+Sender = Annotated[
+    str, leaf("an address such as ann@example.com, or *@example.com", _like(_MAILBOX))
+]
 FieldName = Annotated[str, leaf("the name of a header field, such as X-App", _like(_FIELD))]
 RefusalText = Annotated[str, leaf("a text in ASCII of at most 400 characters", _like(_REFUSAL))]
 OwnPhrase = Annotated[

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from relay.settings.build import build
 from relay.settings.checks import check
+from relay.settings.connected import as_connected
 from relay.settings.document import Document, read_document
 from relay.settings.machine import look_around
 from relay.settings.mistakes import SettingsError
 from relay.settings.place import SYSTEM_FILE, find, read_file, rehearsal_state_dir
+from relay.settings.provided import as_provided
 from relay.settings.shape import read_shape
 from relay.settings.values import Settings
 
@@ -28,12 +30,14 @@ channels:
 def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     """Return the settings in `path`, or where `find` finds them, or those of a rehearsal.
 
-    Raises SettingsError with every mistake of the file.
+    Connections that `relay connect` kept in the state directory are in them. Raises SettingsError
+    with every mistake of the file.
     """
     path = path or find(env)
     if path is None:
         return rehearsal_settings(env)
-    return _from_document(read_document(str(path), read_file(path)), env)
+    written = _from_document(read_document(str(path), read_file(path)), env)
+    return as_provided(as_connected(written))
 
 
 def rehearsal_settings(env: Mapping[str, str]) -> Settings:

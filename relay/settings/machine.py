@@ -38,6 +38,10 @@ def _channel(channel: Channel, env: Mapping[str, str]) -> Iterator[Found]:
         warning = secret_of(channel.smtp.password, env).warning()
         if warning:
             yield channel.smtp.at("password"), warning
+    if channel.smtp and channel.smtp.oauth2 and channel.smtp.oauth2.client_secret:
+        warning = secret_of(channel.smtp.oauth2.client_secret, env).warning()
+        if warning:
+            yield channel.smtp.oauth2.at("client_secret"), warning
     if channel.smtp and channel.smtp.ca_file and not os.access(channel.smtp.ca_file, os.R_OK):
         yield channel.smtp.at("ca_file"), f"{channel.smtp.ca_file} cannot be read now"
     if channel.sendmail and not os.access(channel.sendmail.command[0], os.X_OK):

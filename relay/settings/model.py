@@ -21,9 +21,11 @@ from pydantic import (
 )
 
 from relay.channels.options import Security
+from relay.connect.options import Flow
 from relay.listener.options import Auth, Tls
 from relay.policy.kinds import Kind
 from relay.policy.limits import Window
+from relay.providers.published import HEADROOM
 from relay.settings import leaf
 from relay.settings.address import parse_endpoint
 from relay.settings.document import ANY, Section
@@ -132,6 +134,20 @@ class Http(Part):
     behind_proxy: leaf.Flag = False
 
 
+class OAuth2(Part):
+    """The owner's own client, registered with the provider."""
+
+    provider: Literal["google", "microsoft", "other"] = _needed()
+    client_id: leaf.Text = _needed()
+    client_secret: Password | None = None
+    tenant: leaf.HostName = "common"
+    flow: Flow = Flow.BROWSER
+    authorize_url: leaf.Url | None = None
+    token_url: leaf.Url | None = None
+    device_url: leaf.Url | None = None
+    scopes: Annotated[tuple[leaf.Text, ...], leaf.OneOrMore] = ()
+
+
 class Smtp(Part):
     """An SMTP server to submit to."""
 
@@ -142,7 +158,10 @@ class Smtp(Part):
     ca_file: leaf.FilePath | None = None
     username: leaf.Text | None = None
     password: Password | None = None
+    oauth2: OAuth2 | None = None
     allow_unencrypted_password: leaf.Flag = False
+    senders: Annotated[tuple[leaf.Sender, ...], leaf.OneOrMore] = ()
+    rewrite_from: leaf.Mailbox | None = None
     hello: leaf.HostName | None = None
     messages_per_connection: leaf.Count = 1000
     new_connections: leaf.Rate | None = None
@@ -190,7 +209,9 @@ class Channel(Part):
     limits: tuple[Limit, ...] = ()
     max_recipients: leaf.Count = 100
     max_message_size: leaf.MaxSize | None = None
-    provider: leaf.ChannelName | None = None
+    provider: leaf.Text | None = None
+    tier: leaf.Text | None = None
+    headroom: leaf.Headroom = HEADROOM
 
 
 class When(Part):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.connect.options import Grant
 from relay.listener.options import ListenerOptions
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
 from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
 from relay.policy.rules import KindRule, Rule
+from relay.providers.published import HEADROOM, Published
 from relay.web.options import HttpOptions
 
 ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
@@ -31,6 +33,12 @@ class ChannelSettings:
     max_recipients: int  # of one transaction
     max_message_bytes: int | None  # larger ones take another channel, None for any
     provider: str | None  # whose knowledge applies, None to tell it from the host
+    tier: str | None = None  # of the account; None: the lowest
+    headroom: int = HEADROOM  # percent of what the provider publishes that is used
+    own: frozenset[str] = field(default=frozenset(), compare=False)  # keys that the owner gave
+    published: Published | None = None  # of the provider, where it is known
+    grant: Grant | None = None  # signs in by tokens
+    connected_at: datetime | None = None  # by `relay connect`, whose server and account it uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

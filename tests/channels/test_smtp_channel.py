@@ -718,4 +718,48 @@ def test_connections_are_opened_no_faster_than_allowed(run):
             assert asyncio.get_running_loop().time() - began >= 0.2
             await channel.close()
 
+
+def token_account(upstream: Upstream, tokens: list[str]):
+    """Return options whose tokens are given out in turn, each refusal asking for the next."""
+    tokens = list(tokens)
+
+    async def access_token(refused: str | None) -> str:
+        if refused is not None and tokens[0] == refused and len(tokens) > 1:
+            tokens.pop(0)
+        return tokens[0]
+
+    return options(upstream, username="me@example.com", access_token=access_token)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected", "asked"),
+    [
+        (["good"], ("Sent", "250 2.0.0"), 1),
+        (["ended", "good"], ("Sent", "250 2.0.0"), 2),  # renewed once, on the same connection
+        (["ended", "ended too"], ("Refused", "auth 535 5.7.8"), 2),
+        (["ended"], ("Refused", "auth 535 5.7.8"), 1),  # the same again would be a guess
+    ],
+)
+def test_signs_in_by_a_token(run, tokens, expected, asked):
+    async def story():
+        account = {"me@example.com": "good"}
+        async with Upstream(accounts=account, mechanisms=["PLAIN", "XOAUTH2"]) as upstream:
+            channel = SmtpChannel("direct", token_account(upstream, tokens))
+            assert told(await channel.send(PARCEL)) == [expected] * 3
+            await channel.close()
+            assert upstream.verbs().count("AUTH") == asked
+            assert upstream.connections == 1
+            assert "AUTH PLAIN" not in " ".join(line for _, line in upstream.commands)
+
+    run(story())
+
+
+def test_a_server_without_tokens_gets_none(run):
+    async def story():
+        async with Upstream(accounts={"me@example.com": "good"}) as upstream:
+            channel = SmtpChannel("direct", token_account(upstream, ["good"]))
+            assert told(await channel.send(PARCEL)) == [("Refused", "oauth 451 4.3.0")] * 3
+            await channel.close()
+            assert "AUTH" not in upstream.verbs()
+
     run(story())

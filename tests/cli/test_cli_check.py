@@ -108,3 +108,18 @@ def test_run_tells_the_same_mistakes_and_does_not_start(relay: Terminal) -> None
     said = relay("run")
     assert (said.code, said.out) == (78, "")
     assert said.err.splitlines()[0].startswith(f"{path}:1: state_dir: ")
+
+
+def test_limits_of_the_provider_are_told_with_their_source(relay: Terminal) -> None:
+    smtp = "{host: smtp.gmail.com, username: me@example.com, password: {env: PW}}"
+    relay.write_settings(f"channels: {{direct: {{smtp: {smtp}}}, native: {{smtp: {smtp}}}}}\n")
+    said = relay("check")
+    assert "450 messages per 24h, 2700 recipients per 24h" in said.out
+    words = "direct keeps 90% of the limits that Google Workspace publishes (certainty: medium)."
+    assert words in said.out
+    assert "It takes the lowest tier. `tier` can be: paid; trial." in said.out
+    assert "Of one message it takes 25 MiB." in said.out
+    assert "native: not independent of direct: both use the account me@example.com" in said.out
+    first = relay("check", "--json").json["channels"][0]
+    assert (first["limits_from"], first["provider"]) == ("provider", "google-workspace")
+    assert first["tiers"] == ["paid", "trial"]

@@ -59,6 +59,9 @@ EVERY_EVENT: tuple[of.Event, ...] = (
     of.ChannelResumed(channel="direct", why="a probe was sent"),
     of.ChannelThrottled(channel="direct", limit="500 recipients per 24h", until=NOON),
     of.LimitLearned(channel="direct", limit="500 recipients per 24h", counted=412, until=NOON),
+    of.SenderRefused(
+        channel="direct", reverse_path="shop@example.com", reply=HOSTILE, moved=1, held=2
+    ),
     of.Reported(queue_id="01ABCDEFGHJKN", about="01ABCDEFGHJKM", action="failed", recipients=1),
     of.OwnerActed(action="retry", recipients=4),
     of.StoreTrouble(detail=HOSTILE),
