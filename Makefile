@@ -8,7 +8,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-classify test-container programs clean
+.PHONY: help run test check format bench bench-classify bench-limits test-container programs clean
 
 help: ## say what there is
 	@echo "make …"
@@ -35,6 +35,9 @@ bench: $(BIN)/.dev programs ## measure relay beside a private Postfix (ARGS="…
 
 bench-classify: $(BIN)/.dev ## measure how fast mail is classified (ARGS="…")
 	@$(BIN)/python -m tests.bench.bench_classify $(ARGS)
+
+bench-limits: $(BIN)/.dev ## count what is over a limit in 10,000 random patterns, and what asking costs (minutes; ARGS="--patterns N")
+	@$(BIN)/python -m tests.bench.bench_limits $(ARGS)
 
 test-container: ## build the image, run it and send a mail through it (takes minutes, needs root)
 	@tests/service/container.sh

@@ -91,11 +91,11 @@ def drop(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
 def waiting(
     db: sqlite3.Connection, channel: str, only_alternatives: bool, limit: int
 ) -> list[Waiting]:
-    """Return what waits for a channel, in the order in which it would go."""
+    """Return what waits for a channel, what matters most first, line by line."""
     elsewhere = "AND instr(r.plan, ' ') AND r.state != 'in_doubt'" if only_alternatives else ""
     rows = db.execute(
         f"{WAITING_COLUMNS} WHERE r.channel = ? AND r.due_at IS NOT NULL {elsewhere}"
-        " ORDER BY r.rank, r.due_at LIMIT ?",
+        " ORDER BY r.rank, r.flow, r.due_at LIMIT ?",
         (channel, limit),
     )
     return [to_waiting(row) for row in rows]
