@@ -80,7 +80,7 @@ class SmtpChannel:
         async with self._room:
             session = Session(options, self._tls_context)
             try:
-                await session.open()
+                await self._open(session)
                 for address in dict.fromkeys(each for each in asked.values() if each):
                     answer = await ask_sender(session, address)
                     if isinstance(answer, Refused):

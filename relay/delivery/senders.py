@@ -78,8 +78,7 @@ class SenderCheck:
 
     async def _keep_back(self, sender: str, reply: str, mine: list[Waiting]) -> None:
         """Let the mail of a sender go by its next channel, now or later; hold what has none."""
-        name = self.channel.name
-        now = self.clock()
+        name, now = self.channel.name, self.clock()
         moves: dict[int, str] = {}
         for item in mine:
             others = tuple(each for each in item.plan.channels if each != name)

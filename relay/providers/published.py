@@ -6,13 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from fractions import Fraction
 from typing import Any
 
-from relay.policy.limits import Limit, Unit, reserve_of
+from relay.policy.limits import Limit, Unit
 
 HEADROOM = 90  # percent: others send by the same account, and providers count differently
-_RESERVE = Fraction(1, 10)  # as of limits that the owner writes
 _UNITS = {
     "messages": Unit.MESSAGES,
     "transactions": Unit.MESSAGES,
@@ -72,10 +70,7 @@ def published(
         tier=tier,
         tiers=tiers_of(provider),
         headroom=headroom,
-        limits=tuple(
-            Limit(unit, maximum, per, reserve=reserve_of(maximum, _RESERVE))
-            for (unit, per), maximum in least.items()
-        ),
+        limits=tuple(Limit(unit, maximum, per) for (unit, per), maximum in least.items()),
         confidence=_least_sure(chosen),
         max_recipients=_value(limits, "recipients_per_message"),
         max_content_bytes=_value(limits, "message_bytes"),

@@ -33,6 +33,7 @@ from relay.settings.mistakes import Loc
 from relay.settings.place import STATE_DIR
 
 ANY_LANGUAGE = "any"
+RESERVE = Fraction(10, 100)
 _MINUTE = timedelta(minutes=1)
 _SECOND = timedelta(seconds=1)
 
@@ -196,7 +197,7 @@ class Limit(Part):
     window: Window = Window.ROLLING
     timezone: leaf.TimeZone | None = None
     refill: leaf.Rate | None = None
-    reserve: leaf.Share = Fraction(10, 100)
+    reserve: leaf.Share = RESERVE
 
 
 class Channel(Part):
@@ -208,10 +209,10 @@ class Channel(Part):
     connections: leaf.Connections = 5
     limits: tuple[Limit, ...] = ()
     max_recipients: leaf.Count = 100
-    max_message_size: leaf.MaxSize | None = None
     provider: leaf.Text | None = None
     tier: leaf.Text | None = None
     headroom: leaf.Headroom = HEADROOM
+    max_message_size: leaf.MaxSize | None = None
 
 
 class When(Part):

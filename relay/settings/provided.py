@@ -9,9 +9,11 @@ from itertools import combinations
 from types import MappingProxyType
 
 from relay.channels.options import SmtpOptions
+from relay.policy.limits import Limit, reserve_of
 from relay.providers.detect import Providers
 from relay.providers.published import Published, published
 from relay.settings.address import is_loopback
+from relay.settings.model import RESERVE
 from relay.settings.values import ChannelSettings, Settings
 
 
@@ -65,9 +67,15 @@ def _provided(channel: ChannelSettings) -> ChannelSettings:
         options=options,
         connections=connections,
         max_recipients=recipients,
-        limits=channel.limits if "limits" in channel.own else known.limits,
+        limits=channel.limits if "limits" in channel.own else _with_reserve(known.limits),
+        max_message_bytes=channel.max_message_bytes or known.max_content_bytes,
         published=known,
     )
+
+
+def _with_reserve(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Return `limits` with the share for essential mail that the owner's have by default."""
+    return tuple(replace(each, reserve=reserve_of(each.maximum, RESERVE)) for each in limits)
 
 
 def _options(
