@@ -1,4 +1,4 @@
-"""The embedded queue: one SQLite file (WAL, synchronous=FULL), one writer thread, group commit."""
+"""The embedded queue: one SQLite file (WAL, synchronous=FULL), one writer, group commit."""
 
 from relay.queue.sqlite.store import SqliteStore
 
