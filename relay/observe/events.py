@@ -165,11 +165,6 @@ class StoreTrouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreRecovered:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InspectionFailed:
     queue_id: str
     detail: str
@@ -212,7 +207,6 @@ Event = (
     | Reported
     | OwnerActed
     | StoreTrouble
-    | StoreRecovered
     | InspectionFailed
     | SettingsLoaded
     | Swept

@@ -27,7 +27,6 @@ from relay.observe.events import (
     SettingsLoaded,
     Started,
     Stopped,
-    StoreRecovered,
     StoreTrouble,
     Swept,
 )
@@ -51,9 +50,7 @@ _HOSTILE = re.compile(
 
 _OfMail = Accepted | Attempted | Refused | Reported | InspectionFailed | OwnerActed | Swept
 _OfChannel = ChannelPaused | ChannelResumed | ChannelThrottled | LimitLearned | SenderRefused
-_OfHouse = (
-    Started | Stopped | ListenerOpened | SettingsLoaded | StoreTrouble | StoreRecovered | Crashed
-)
+_OfHouse = Started | Stopped | ListenerOpened | SettingsLoaded | StoreTrouble | Crashed
 
 
 def describe(event: Event) -> Line:
@@ -78,13 +75,7 @@ def describe(event: Event) -> Line:
         ):
             return _of_channel(event)
         case (
-            Started()
-            | Stopped()
-            | ListenerOpened()
-            | SettingsLoaded()
-            | StoreTrouble()
-            | StoreRecovered()
-            | Crashed()
+            Started() | Stopped() | ListenerOpened() | SettingsLoaded() | StoreTrouble() | Crashed()
         ):
             return _of_house(event)
         case _:
@@ -202,8 +193,6 @@ def _of_house(event: _OfHouse) -> Line:
             return _INFO if ok else _ERROR, "settings_loaded", what
         case StoreTrouble(detail=detail):
             return _ERROR, "store_trouble", (("detail", detail),)
-        case StoreRecovered():
-            return _INFO, "store_recovered", ()
         case Crashed(where=where, detail=detail):
             return _ERROR, "crashed", (("where", where), ("detail", detail))
         case _:

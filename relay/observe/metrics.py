@@ -31,7 +31,6 @@ from relay.observe.events import (
     SettingsLoaded,
     Started,
     Stopped,
-    StoreRecovered,
     StoreTrouble,
     Swept,
 )
@@ -98,7 +97,6 @@ class Metrics:
                 | SenderRefused()
                 | OwnerActed()
                 | StoreTrouble()
-                | StoreRecovered()
                 | SettingsLoaded()
                 | Swept()
                 | Crashed()
@@ -207,7 +205,6 @@ _OfHouse = (
     | SenderRefused
     | OwnerActed
     | StoreTrouble
-    | StoreRecovered
     | SettingsLoaded
     | Swept
     | Crashed
@@ -249,9 +246,6 @@ class _HouseCounts:
         self._store_trouble = counter(
             "relay_store_trouble_total", "Times the queue could not be read or written."
         )
-        self._store_recoveries = counter(
-            "relay_store_recoveries_total", "Times the queue worked again."
-        )
         self._settings_loads = counter(
             "relay_settings_loads_total", "Times the settings were read.", "result"
         )
@@ -283,8 +277,6 @@ class _HouseCounts:
                 self._owner_actions.labels(action).inc(recipients)
             case StoreTrouble():
                 self._store_trouble.inc()
-            case StoreRecovered():
-                self._store_recoveries.inc()
             case SettingsLoaded(ok=ok):
                 self._settings_loads.labels("ok" if ok else "refused").inc()
             case Swept(expired=expired, purged=purged, notices=notices):

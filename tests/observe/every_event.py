@@ -65,7 +65,6 @@ EVERY_EVENT: tuple[of.Event, ...] = (
     of.Reported(queue_id="01ABCDEFGHJKN", about="01ABCDEFGHJKM", action="failed", recipients=1),
     of.OwnerActed(action="retry", recipients=4),
     of.StoreTrouble(detail=HOSTILE),
-    of.StoreRecovered(),
     of.InspectionFailed(queue_id="01ABCDEFGHJKM", detail=HOSTILE),
     of.SettingsLoaded(path="/etc/relay/relay.yaml", ok=False, detail="1: no\n2: neither"),
     of.Swept(expired=1, purged=2, notices=3),

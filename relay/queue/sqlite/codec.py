@@ -87,11 +87,6 @@ def decode_health(text: str) -> Health:
             return Open()
 
 
-def optional_ms(at: datetime | None) -> int | None:
-    """Return milliseconds, or None for None."""
-    return None if at is None else to_ms(at)
-
-
 def optional_time(ms: int | None) -> datetime | None:
     """Return the time, or None for None."""
     return None if ms is None else from_ms(ms)
