@@ -69,15 +69,6 @@ HEADINGS = {concept.value: concept for concept in Concept if concept is not Conc
 OWN_WEIGHT = 2.0  # the owner knows his mail
 
 
-def own_phrase(kind: Kind, text: str, language: str = "") -> Phrase | None:
-    """Return a phrase of the owner's that speaks for `kind`; None for text messages.
-
-    Without a language it counts in mail of any. `text` is written as in a lexicon file.
-    """
-    concept = _CONCEPT_OF.get(kind)
-    return Phrase(text, concept, language, OWN_WEIGHT) if concept is not None else None
-
-
 class Hit(NamedTuple):
     """A phrase that was found."""
 

@@ -10,7 +10,7 @@ from relay.policy.folding import fold
 from relay.policy.identifiers import is_identifier
 from relay.policy.kinds import Kind
 from relay.policy.lexicon import Lexicon
-from relay.policy.phrases import own_phrase
+from relay.policy.phrases import HEADINGS, OWN_WEIGHT, Phrase
 
 LEXICON = load_lexicon()
 RULES = ClassifyRules(lexicon=LEXICON)
@@ -122,7 +122,7 @@ def test_a_document_that_is_no_invoice_speaks_for_a_person():
 
 
 def test_the_owner_s_own_words_count():
-    lexicon = Lexicon([own_phrase(Kind.INVOICE, "honorarblatt*")])
+    lexicon = Lexicon([Phrase("honorarblatt*", HEADINGS[Kind.INVOICE], "", OWN_WEIGHT)])
     evidence = Evidence(subject="Honorarblatt 2025-77", sender="praxis@example.com")
     assert classify(evidence, ClassifyRules(lexicon=lexicon)).kind is Kind.INVOICE
 
