@@ -16,13 +16,6 @@ _CHARSET = re.compile(
     | iso-2022-(?:jp|kr)(?:-\d)? | ks_c_5601-1987 | tis-620""",
     re.VERBOSE,
 )
-_ENCODED_WORDS = 100
-
-_CHARSET = re.compile(
-    r"(?:utf[-_]?(?:7|8|16(?:[-_]?[lb]e)?)|(?:iso|l)?[-_]?8859[-_]?\d{1,2}(?:[-_][ie])?|latin[-_]?\d{1,2}"
-    r"|(?:windows|cp|ibm)[-_]?\d{3,4}|koi8[-_][rtu]|gb2312|gbk|gb18030|big5(?:[-_]?hkscs)?"
-    r"|euc[-_]?(?:jp|kr)|shift[-_]?jis|sjis|iso-2022-(?:jp|kr)(?:-\d)?|ks_c_5601-1987|tis-620|mac[-_]?roman)"
-)
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?]*)\?=(\s+(?==\?))?")
 _PARAMETER = re.compile(r";\s*([^\s=;\"]{1,60})\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\s]*)")
 _ESCAPED = re.compile(r"\\(.)")

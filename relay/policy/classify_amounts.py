@@ -6,26 +6,27 @@ import re
 from dataclasses import dataclass
 from itertools import islice
 
+from relay.policy.folding import any_of
+
 MAX_NUMBERS = 160
 _REACH = 6  # numbers of one row of a table
 
+# They begin with a digit and look behind it: so `re` skips to the digits by itself.
+_BEGIN, _END = r"\d(?<![\w.,/:\-]\d)", r"(?![\w/:\-]| ?%)"
 _NUMBER = re.compile(  # thousands set apart by points, commas, apostrophes
-    r"(?<![\w.,/:\-])(?:\d{1,3}(?:[.,'’]\d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)"
-    r"(?![\w/:\-]| ?%)"
+    rf"{_BEGIN}(?:\d{{0,2}}(?:[.,'’]\d{{3}})+(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
 )
 _SPACED_NUMBER = re.compile(  # or by blanks
-    r"(?<![\w.,/:\-])(?:\d{1,3}(?: \d{3})+(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,4})?)(?![\w/:\-]| ?%)"
+    rf"{_BEGIN}(?:\d{{0,2}}(?: \d{{3}})+(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
 )
 _SPACED = re.compile(r"\d \d{3}\b")
-_CURRENCY = re.compile(
-    r"""[€$£¥₹₺₽₴₩₪฿₫₦₱₸₾₡₲₵]
-    | \b(?:eur|usd|gbp|chf|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|rsd|hrk|mkd|try|rub|uah|jpy|cny|rmb
-    |krw|twd|hkd|sgd|myr|idr|thb|vnd|php|inr|pkr|bdt|lkr|aed|sar|qar|kwd|egp|mad|dzd|tnd|ils|irr|kes
-    |tzs|ugx|ngn|ghs|zar|brl|mxn|ars|clp|cop|pen|uyu|aud|nzd|cad|gel|amd|azn|kzt|uzs|khr|lak|mmk|npr
-    |lei|leva|kr|kc|zl|ft|rs|rp|rm|tl)\b
-    | 元 | 円 | 원 | руб | грн | лв | ден | дин | บาท | ر\.س | د\.إ | ریال | تومان""",
-    re.VERBOSE,
-)
+_CODES = """eur usd gbp chf sek nok dkk isk pln czk huf ron bgn rsd hrk mkd try rub uah jpy cny rmb
+    krw twd hkd sgd myr idr thb vnd php inr pkr bdt lkr aed sar qar kwd egp mad dzd tnd ils irr kes
+    tzs ugx ngn ghs zar brl mxn ars clp cop pen uyu aud nzd cad gel amd azn kzt uzs khr lak mmk npr
+    lei leva kr kc zl ft rs rp rm tl"""
+_SIGNS = r"[€$£¥₹₺₽₴₩₪฿₫₦₱₸₾₡₲₵]|元|円|원|руб|грн|лв|ден|дин|บาท|ر\.س|د\.إ|ریال|تومان"
+_CURRENCY = re.compile(rf"{_SIGNS}|\b{any_of(_CODES.split())}\b")
+_ASCII_CURRENCY = re.compile(rf"\$|\b{any_of(_CODES.split())}\b")
 _DATE = re.compile(
     r"\b(?:\d{1,2}[./\-]\d{1,2}[./\-](?:\d{4}|\d{2})|\d{4}[./\-]\d{1,2}[./\-]\d{1,2})\b"
 )
@@ -42,6 +43,8 @@ _VAT_ID = re.compile(
     |si\d{8}|sk\d{10})\b""",
     re.VERBOSE,
 )
+
+_FEWEST_DIGITS = re.compile(r"\d{5}|\d\.\d{3}")  # that every VAT id has
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def _read(text: str, pattern: re.Pattern[str]) -> Sums:
     found = islice(pattern.finditer(text), MAX_NUMBERS)
     numbers = [_parse(match[0]) for match in found]
     money = [number for number in numbers if number.decimals == 2 and not number.is_month]
-    currencies = len(_CURRENCY.findall(text)[:50])
+    currency = _ASCII_CURRENCY if text.isascii() else _CURRENCY
+    currencies = len(currency.findall(text)[:50])
     if not money:
         whole = [number for number in numbers if number.value >= 100_00 and not number.decimals]
         money = whole if currencies else [number for number in whole if number.is_grouped]
@@ -108,9 +112,9 @@ def _read(text: str, pattern: re.Pattern[str]) -> Sums:
         has_total=_has_total([number.value for number in money]),
         largest=max(money, key=lambda number: number.value).text if money else "",
         has_iban=bool(_IBAN.search(text)),
-        has_vat_id=bool(_VAT_ID.search(text)),
+        has_vat_id=bool(_FEWEST_DIGITS.search(text) and _VAT_ID.search(text)),
         dated_lines=_dated_lines(text),
-        is_aged=bool(_AGES.search(text)),
+        is_aged="60" in text and bool(_AGES.search(text)),
     )
 
 
@@ -118,7 +122,7 @@ def _dated_lines(text: str) -> int:
     return sum(
         1
         for line in text.splitlines()[:200]
-        if _DATE.search(line[:200]) and _MONEY.search(line[:200])
+        if _MONEY.search(line[:200]) and _DATE.search(line[:200])
     )
 
 

@@ -226,7 +226,7 @@ def shape_signals(evidence: Evidence) -> Iterator[Signal]:
     yield from _prose_signals(text)
     if len(_EMOJI.findall(text)[:9]) >= 3:
         yield Signal("emoji", 1, Reason("body", "emoji"))
-    if _CODE.search(text[:600]) and len(text) < 900:
+    if len(text) < 900 and _CODE.search(text[:600]):
         yield Signal("code", 1)
     if evidence.calendar is not None:
         yield Signal("calendar", 1, Reason("calendar", evidence.calendar.lower() or "an event"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _DROPPED = re.compile(
     "[\u00ad\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
@@ -29,10 +30,34 @@ def fold(text: str) -> str:
     """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFC", _DROPPED.sub("", decomposed)).translate(_UNIFIED)
+    plain = _DROPPED.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return plain if plain.isascii() else unicodedata.normalize("NFC", plain).translate(_UNIFIED)
 
 
 def skeleton(text: str) -> str:
     """Return folded `text` without vowel signs, which PDF files lose or put elsewhere."""
     return SIGNS.sub("", text)
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Return a regular expression that finds the longest of `words` without trying each."""
+    root: dict[str, dict[str, object]] = {}
+    for word in words:
+        node: dict[str, object] = root  # type: ignore[assignment]
+        for char in word:
+            node = node.setdefault(char, {})  # type: ignore[assignment]
+        node[""] = {}
+    return _branch(root)  # type: ignore[arg-type]
+
+
+def _branch(node: dict[str, object]) -> str:
+    ends = "" in node
+    parts = [
+        re.escape(char) + _branch(child)  # type: ignore[arg-type]
+        for char, child in sorted(node.items())
+        if char
+    ]
+    if not parts:
+        return ""
+    body = parts[0] if len(parts) == 1 and not ends else "(?:" + "|".join(parts) + ")"
+    return body + "?" if ends else body
