@@ -35,7 +35,6 @@ class Intake:
         "_held",
         "_max_bytes",
         "_max_hops",
-        "_queue_id",
         "_reader",
         "_refusal",
         "_size_bytes",
@@ -48,13 +47,11 @@ class Intake:
         self,
         trace: Callable[[HeaderFacts], bytes],
         *,
-        queue_id: str,
         spool: Spool,
         max_bytes: int,
         max_hops: int,
     ) -> None:
         self._trace = trace
-        self._queue_id = queue_id
         self._spool = spool
         self._max_bytes = max_bytes  # of what the client sends
         self._max_hops = max_hops
@@ -126,7 +123,7 @@ class Intake:
                 if isinstance(prefix, Refusal):
                     self._refuse(prefix)
                     return
-                self._writer = self._spool.open(self._queue_id)
+                self._writer = self._spool.open()
                 self._writer.write(prefix)
             self._writer.write(self._held)
             self._held = bytearray()

@@ -212,7 +212,6 @@ class Session:
         self._received_at = self._reception.now()
         self._intake = Intake(
             self._trace_fields,
-            queue_id=self._queue_id,
             spool=self._spool,
             max_bytes=self._options.max_message_bytes,
             max_hops=self._options.max_hops,

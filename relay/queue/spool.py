@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from relay.mail.message import Spooled
 
+_AT_HAND = 16  # empty files that are made beforehand
 _MIN_FREE_BYTES = 16 * 1024 * 1024  # the largest log of the database, and the same copied into it
 
 
@@ -23,9 +27,10 @@ class SpoolWriter:
 
     __slots__ = ("_fd", "_path", "size_bytes")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fd: int) -> None:
+        """Fill the empty file at `path`, open as `fd`, which is closed at the end."""
         self._path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = fd
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -52,15 +57,51 @@ class SpoolWriter:
 
 
 class Spool:
-    """The folder of these files. One whose message is not in the queue is left from a crash."""
+    """The folder of these files. One whose message is not in the queue is left from a crash.
+
+    To make a file may wait for the disk, and so does its name. Where many messages arrive, both is
+    done beforehand, in a thread.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._ready: deque[tuple[Path, int]] = deque()  # empty files, open; their names are durable
+        self._has_new_names = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def open(self, queue_id: str) -> SpoolWriter:
+    def open(self) -> SpoolWriter:
         """Start a file; raises OSError."""
-        return SpoolWriter(self.folder / f"{queue_id}.eml")
+        try:
+            return SpoolWriter(*self._ready.popleft())
+        except IndexError:
+            writer = SpoolWriter(*self._make())
+            self._has_new_names = True
+            return writer
+
+    def prepare(self) -> None:
+        """Make files beforehand; blocks, so call it in a thread. Raises OSError."""
+        made: list[tuple[Path, int]] = []
+        try:
+            while len(made) + len(self._ready) < _AT_HAND:
+                made.append(self._make())
+            _sync(str(self.folder))
+        except OSError:
+            _discard(made)
+            raise
+        self._ready.extend(made)
+
+    def tidy(self) -> None:
+        """Remove what was made beforehand; blocks, so call it in a thread."""
+        made: list[tuple[Path, int]] = []
+        with suppress(IndexError):
+            while True:
+                made.append(self._ready.popleft())
+        _discard(made)
+
+    @property
+    def is_short(self) -> bool:
+        """Return whether more should be made beforehand where many messages arrive."""
+        return len(self._ready) < _AT_HAND // 2
 
     def sync(self, spooled: Spooled) -> None:
         """Make what a file holds durable; blocks, so call it in a thread. Raises OSError."""
@@ -68,15 +109,32 @@ class Spool:
 
     def sync_names(self) -> None:
         """Make the names of all files durable; blocks, so call it in a thread. Raises OSError."""
-        _sync(str(self.folder))
+        if self._has_new_names:
+            self._has_new_names = False
+            try:
+                _sync(str(self.folder))
+            except OSError:
+                self._has_new_names = True
+                raise
 
     def remove(self, path: str) -> None:
         """Delete a file whose message is done or was never accepted."""
         Path(path).unlink(missing_ok=True)
 
-    def queue_ids(self) -> set[str]:
-        """Return the ids of all files, to find those left over."""
-        return {path.stem for path in self.folder.glob("*.eml")}
+    def files(self) -> set[str]:
+        """Return the paths of all files, to find those left over."""
+        return set(map(str, self.folder.glob("*.eml")))
+
+    def _make(self) -> tuple[Path, int]:
+        path = self.folder / f"{secrets.token_hex(8)}.eml"
+        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _discard(files: list[tuple[Path, int]]) -> None:
+    for path, fd in files:
+        os.close(fd)
+        with suppress(OSError):  # it is swept up at the next start
+            path.unlink()
 
 
 def _sync(path: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.mail.attempt import Attempt
-from relay.mail.message import Message
+from relay.mail.message import Content, Message
 from relay.policy.accounting import Accounting, State
 from relay.policy.corrections import Past
 from relay.policy.evidence import EInvoice
@@ -114,7 +114,10 @@ class Store(Protocol):
     def tell(self, mail_for: Callable[[str], None]) -> None:
         """Say whom to tell of mail for a channel."""
 
-    async def put(self, entry: Entry) -> None:
+    def keep(self, content: Content) -> Awaitable[None] | None:
+        """Begin to make content durable, for `put`; None when there is nothing to be done yet."""
+
+    async def put(self, entry: Entry, kept: Awaitable[None] | None = None) -> None:
         """Make a message durable. After it, and not before, the client gets its 250."""
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:

@@ -46,9 +46,10 @@ from relay.policy.limits import Limit, Unit
 from relay.policy.plan import Plan
 from relay.policy.settle import Circumstances, Copy, settle
 from relay.policy.settlement import Settlement
-from relay.queue.rows import Correction, Lease
+from relay.queue.rows import Claim, Correction, Lease
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
+from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
     Corrected,
     QueueDamagedError,
@@ -535,6 +536,65 @@ def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
     run(story)
 
 
+def test_mail_is_claimed_in_the_commit_that_puts_it(tmp_path, monkeypatch):
+    commits = []
+    commit = Writer._commit
+    monkeypatch.setattr(
+        Writer, "_commit", lambda *given: commits.append(len(given[1].jobs)) or commit(*given)
+    )
+
+    async def story():
+        async with opened(tmp_path) as store, asyncio.TaskGroup() as group:
+            heard = asyncio.Event()
+            store.tell(lambda _: heard.set())
+
+            async def lane() -> Claim:
+                await heard.wait()
+                return await store.claim("direct", ROOM, NOON)
+
+            claimed = group.create_task(lane())
+            await asyncio.sleep(0)
+            commits.clear()
+            await store.put(entry(plan=DIRECT))
+            assert len((await claimed).leases) == 1
+            assert commits == [2]
+
+    run(story)
+
+
+def test_when_that_commit_fails_nothing_is_claimed(tmp_path, monkeypatch):
+    def broken() -> None:
+        raise OSError(5, "the disk is broken")
+
+    async def story():
+        async with opened(tmp_path) as store, asyncio.TaskGroup() as group:
+            heard = asyncio.Event()
+            store.tell(lambda _: heard.set())
+
+            async def lane() -> None:
+                await heard.wait()
+                with pytest.raises(StoreError):
+                    await store.claim("direct", ROOM, NOON)
+
+            group.create_task(lane())
+            await asyncio.sleep(0)
+            path = tmp_path / "content"
+            path.write_bytes(CONTENT)
+            message = entry(plan=DIRECT)
+            content = Spooled(str(path), len(CONTENT))
+            with monkeypatch.context() as disk:
+                disk.setattr(store._writer, "_sync_names", broken)
+                with pytest.raises(StoreError):
+                    await store.put(
+                        replace(message, message=replace(message.message, content=content))
+                    )
+            assert await states(store) == {}
+            await store.put(entry(plan=DIRECT))
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+
+    run(story)
+
+
 def test_what_one_caller_does_wrong_does_not_spoil_the_commit_of_others(tmp_path):
     async def story():
         async with opened(tmp_path) as store:
@@ -552,7 +612,7 @@ def test_large_content_is_a_file_that_goes_when_the_message_is_done(tmp_path):
         async with opened(tmp_path) as store:
             spool = Spool(tmp_path / "spool")
             message = entry(plan=DIRECT)
-            writer = spool.open(message.message.queue_id)
+            writer = spool.open()
             writer.write(CONTENT * 1000)
             content = writer.finish()
             large = replace(message, message=replace(message.message, content=content))
@@ -570,7 +630,7 @@ def test_large_content_is_a_file_that_goes_when_the_message_is_done(tmp_path):
 
 def test_half_files_of_a_run_that_died_are_removed_at_the_next_start(tmp_path):
     spool = Spool(tmp_path / "spool")
-    orphan = Path(spool.open("0000000000000").finish().path)
+    orphan = Path(spool.open().finish().path)
 
     async def story():
         async with opened(tmp_path):
@@ -820,6 +880,7 @@ _PUT_LOOP = """
     from making import MINUTE, NOON, entry
     from relay.queue.spool import Spool
     from relay.queue.sqlite import SqliteStore
+from relay.queue.sqlite.writer import Writer
     from relay.queue.store import StoreError
 
     async def main(folder):

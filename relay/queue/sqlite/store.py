@@ -7,14 +7,15 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from relay.mail.attempt import Attempt
-from relay.mail.message import Spooled
+from relay.mail.message import Content, Spooled
 from relay.policy.accounting import Accounting, State
 from relay.policy.corrections import Past
 from relay.policy.health import Health
@@ -60,6 +61,7 @@ class SqliteStore:
         self._writer = Writer(self._path, self._forget_ledgers, spool.sync_names)
         self._readers = ThreadPoolExecutor(1, "queue-reader")
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
+        self._syncing = 0  # files, at this moment
         self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
         self._recent: dict[int, bytes] = {}
         self._recent_bytes = 0
@@ -105,6 +107,7 @@ class SqliteStore:
         if self._reader is not None:
             self._reader.close()
         await self._writer.stop()
+        self._syncers.submit(self._spool.tidy)
         await asyncio.to_thread(self._syncers.shutdown)
         if self._lock >= 0:
             os.close(self._lock)
@@ -119,12 +122,30 @@ class SqliteStore:
         """Say whom to tell of mail for a channel."""
         self._mail_for = mail_for
 
-    async def put(self, entry: Entry) -> None:
-        """Sync the content's file if it has one, then commit."""
+    def keep(self, content: Content) -> Awaitable[None] | None:
+        """Begin to sync the content's file if it has one, in a thread."""
+        if not isinstance(content, Spooled):
+            return None
+        self._syncing += 1
+        if self._syncing == _SYNC_THREADS and self._spool.is_short:
+            self._in_thread(self._spool.prepare).add_done_callback(_ignore)
+        kept = self._in_thread(partial(self._spool.sync, content))
+        kept.add_done_callback(self._synced)
+        return kept
+
+    def _synced(self, kept: asyncio.Future[None]) -> None:
+        self._syncing -= 1
+        _ignore(kept)
+
+    async def put(self, entry: Entry, kept: Awaitable[None] | None = None) -> None:
+        """Wait until the content's file is synced if it has one, then commit."""
         message = entry.message
         content = message.content
-        if isinstance(content, Spooled):
-            await self._sync(content)
+        try:
+            if kept := kept or self.keep(content):
+                await kept
+        except OSError as error:
+            raise StoreError(f"the content cannot be written: {error}") from error
 
         def op(db: sqlite3.Connection) -> None:
             self._check_free()
@@ -137,11 +158,11 @@ class SqliteStore:
                 op,
                 lambda db: verbs.unput(db, message.id),
                 has_file=isinstance(content, Spooled),
+                tell=partial(self._tell, (entry,)),
             )
         except BaseException:
             self._recall(message.id)
             raise
-        self._tell((entry,))
 
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
@@ -273,8 +294,7 @@ class SqliteStore:
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget what is old, and then its files."""
         purged, files = await self._writer.run_long(lambda db: upkeep.purge(db, retention, now))
-        for path in files:
-            self._spool.remove(path)
+        await self._in_thread(partial(self._remove, files))
         return purged
 
     async def recipients(self, selection: Selection, limit: int) -> list[RecipientRow]:
@@ -346,14 +366,15 @@ class SqliteStore:
             }
         )
 
-    async def _sync(self, content: Spooled) -> None:
-        """Sync a file beside others, which is faster than one after the other."""
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._syncers, self._spool.sync, content
-            )
-        except OSError as error:
-            raise StoreError(f"the content cannot be written: {error}") from error
+    def _in_thread(self, work: Callable[[], None]) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._syncers, work)
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        """Delete files; blocks."""
+        for path in paths:
+            self._spool.remove(path)
+        if not self._syncing:
+            self._spool.tidy()
 
     def _tell(self, entries: Sequence[Entry]) -> None:
         for channel in {channel for entry in entries for channel in entry.channels}:
@@ -442,11 +463,11 @@ class SqliteStore:
 
         def spooled(db: sqlite3.Connection) -> set[str]:
             rows = db.execute("SELECT spooled FROM message WHERE spooled IS NOT NULL")
-            return {Path(path).stem for (path,) in rows}
+            return {path for (path,) in rows}
 
         known = await self._writer.run_long(spooled)
-        for queue_id in self._spool.queue_ids() - known:
-            self._spool.remove(str(self._spool.folder / f"{queue_id}.eml"))
+        for path in self._spool.files() - known:
+            self._spool.remove(path)
 
 
 def _ignore(future: asyncio.Future[None]) -> None:

@@ -18,8 +18,8 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from queue import SimpleQueue
@@ -44,9 +44,18 @@ class _Job:
     future: asyncio.Future[Any]
     is_long: bool = False
     has_file: bool = False  # whose name is to be durable before the commit
+    tell: Callable[[], None] | None = None  # to be called once, when the job was run
 
 
-_Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]
+@dataclass(slots=True)
+class _Batch:
+    """What shares a transaction."""
+
+    jobs: list[_Job]
+    results: list[Any] = field(default_factory=list)  # of as many of them as were run
+
+
+_Outcome = tuple[_Job, Any, BaseException | None]
 
 
 class Writer:
@@ -65,6 +74,7 @@ class Writer:
         self._waiting: deque[_Job] = deque()
         self._patient: list[_Job] = []
         self._is_busy = False  # a transaction is open, or about to be
+        self._open_batch: _Batch | None = None  # whose transaction others may still join
         self._idle = asyncio.Event()
         self._idle.set()
         self._undos: list[Op[None]] = []
@@ -84,13 +94,21 @@ class Writer:
         self._hurry()
         return self._ask(op, undo)
 
-    def run_at_once(self, op: Op[T], undo: Op[None], *, has_file: bool) -> asyncio.Future[T]:
-        """Return the same, without the company of what can wait: a client waits for its reply."""
-        return self._ask(op, undo, has_file=has_file)
+    def run_at_once(
+        self, op: Op[T], undo: Op[None], *, has_file: bool, tell: Callable[[], None]
+    ) -> asyncio.Future[T]:
+        """Return the same, without the company of what can wait: a client waits for its reply.
+
+        `tell` is called once `op` was run: what is asked for by those who hear of it may share
+        the commit.
+        """
+        return self._ask(op, undo, has_file=has_file, tell=tell)
 
     def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
         """Return the same, somewhat later: it shares the commit of what comes next."""
         assert self._loop is not None
+        if not self._is_busy:
+            return self._ask(op, None)
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._patient:
             self._loop.call_later(_COMPANY_SECONDS, self._hurry)
@@ -120,17 +138,24 @@ class Writer:
         *,
         is_long: bool = False,
         has_file: bool = False,
+        tell: Callable[[], None] | None = None,
     ) -> asyncio.Future[T]:
         assert self._loop is not None
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append(_Job(op, undo, future, is_long, has_file))
-        self._look()
+        self._take(_Job(op, undo, future, is_long, has_file, tell))
         return future
 
     def _hurry(self) -> None:
-        if self._patient:
-            self._waiting.extend(self._patient)
-            self._patient.clear()
+        patient, self._patient = self._patient, []
+        for job in patient:
+            self._take(job)
+
+    def _take(self, job: _Job) -> None:
+        """Let a job share the transaction that is open, or the next one."""
+        if self._open_batch is not None and not job.is_long and not self._waiting:
+            self._join(self._open_batch, job)
+        else:
+            self._waiting.append(job)
             self._look()
 
     def _look(self) -> None:
@@ -141,39 +166,67 @@ class Writer:
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
-        """Run what waits, and have it committed."""
-        batch = self._next_batch()
-        if batch[0].is_long or self._db is None or self._undos:
-            self._work.put(lambda: self._settle(batch))
-            return
-        try:
-            results = self._execute(self._db, batch)
-        except Exception as error:
-            self._roll_back(error)
-            self._work.put(lambda: self._settle(batch))
-        else:
-            self._work.put(lambda: self._commit(batch, results))
+        """Run what waits, and have it committed together with what that leads to.
 
-    def _next_batch(self) -> list[_Job]:
-        batch = [self._waiting.popleft()]
+        Who hears of a job claims in the same transaction what it put there, so that the two cost
+        one commit. They have one turn of the loop.
+        """
+        jobs = self._next_jobs()
+        if jobs[0].is_long or self._db is None or self._undos:
+            self._work.put(lambda: self._settle(jobs))
+            return
+        batch = self._open_batch = _Batch(jobs)
+        assert self._loop is not None
+        if self._tried(lambda db: self._execute(db, batch), batch):
+            _tell(jobs)
+            self._loop.call_soon(self._hand_over, batch)
+
+    def _join(self, batch: _Batch, job: _Job) -> None:
+        """Run a job in the transaction that is open."""
+        batch.jobs.append(job)
+        ran = self._tried(lambda db: batch.results.append(job.op(db)), batch)
+        if ran and len(batch.jobs) >= _MAX_BATCH:
+            self._hand_over(batch)
+
+    def _tried(self, work: Op[object], batch: _Batch) -> bool:
+        """Run work of a batch; if it fails, have all of the batch done one by one."""
+        assert self._db is not None
+        try:
+            work(self._db)
+        except Exception as error:
+            self._open_batch = None
+            self._roll_back(error)
+            self._work.put(lambda: self._settle(batch.jobs))
+            return False
+        return True
+
+    def _hand_over(self, batch: _Batch) -> None:
+        """Have a batch committed, unless it was handed over before."""
+        if self._open_batch is batch:
+            self._open_batch = None
+            self._work.put(lambda: self._commit(batch))
+
+    def _next_jobs(self) -> list[_Job]:
+        jobs = [self._waiting.popleft()]
         while (
             self._waiting
-            and len(batch) < _MAX_BATCH
-            and not batch[0].is_long
+            and len(jobs) < _MAX_BATCH
+            and not jobs[0].is_long
             and not self._waiting[0].is_long
         ):
-            batch.append(self._waiting.popleft())
-        return batch
+            jobs.append(self._waiting.popleft())
+        return jobs
 
     def _end(self, outcomes: list[_Outcome]) -> None:
         """Tell what came of a batch, and go on with what came in meanwhile."""
-        for future, result, error in outcomes:
-            if future.cancelled():
+        _tell(job for job, _, error in outcomes if error is None)
+        for job, result, error in outcomes:
+            if job.future.cancelled():
                 continue
             if error is None:
-                future.set_result(result)
+                job.future.set_result(result)
             else:
-                future.set_exception(error)
+                job.future.set_exception(error)
         self._is_busy = False
         self._look()
         if not self._is_busy:
@@ -181,9 +234,10 @@ class Writer:
 
     # -- in either, never in both -----------------------------------------------------------------
 
-    def _execute(self, db: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
+    def _execute(self, db: sqlite3.Connection, batch: _Batch) -> None:
         db.execute("BEGIN IMMEDIATE")
-        return [job.op(db) for job in batch]
+        for job in batch.jobs:
+            batch.results.append(job.op(db))
 
     def _roll_back(self, error: Exception) -> None:
         self._on_rollback()
@@ -209,32 +263,34 @@ class Writer:
         while (work := self._work.get()) is not None:
             self._loop.call_soon_threadsafe(self._end, work())
 
-    def _settle(self, batch: list[_Job]) -> list[_Outcome]:
-        """Run a batch in one transaction, or, when one of it fails, each in its own."""
+    def _settle(self, jobs: list[_Job]) -> list[_Outcome]:
+        """Run jobs in one transaction, or, when one of them fails, each in its own."""
+        batch = _Batch(jobs)
         try:
             db = self._ready()
             db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-            results = self._execute(db, batch)
+            self._execute(db, batch)
             db.execute("PRAGMA busy_timeout = 0")
         except Exception as error:
             self._roll_back(error)
-            if len(batch) == 1:
-                return [(batch[0].future, None, _as_store_error(error))]
-            return [outcome for job in batch for outcome in self._settle([job])]
-        return self._commit(batch, results)
+            if len(jobs) == 1:
+                return [(jobs[0], None, _as_store_error(error))]
+            return [outcome for job in jobs for outcome in self._settle([job])]
+        return self._commit(batch)
 
-    def _commit(self, batch: list[_Job], results: list[Any]) -> list[_Outcome]:
+    def _commit(self, batch: _Batch) -> list[_Outcome]:
         assert self._db is not None
+        jobs = batch.jobs
         try:
-            if any(job.has_file for job in batch):
+            if any(job.has_file for job in jobs):
                 self._sync_names()
             self._db.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            self._undos += [job.undo for job in batch if job.undo is not None]
+            self._undos += [job.undo for job in jobs if job.undo is not None]
             self._close()
             self._on_rollback()
-            return [(job.future, None, _as_store_error(error)) for job in batch]
-        return [(job.future, result, None) for job, result in zip(batch, results, strict=True)]
+            return [(job, None, _as_store_error(error)) for job in jobs]
+        return [(job, result, None) for job, result in zip(jobs, batch.results, strict=True)]
 
     def _ready(self) -> sqlite3.Connection:
         """Return the connection, opened anew and cleaned up if the last commit failed."""
@@ -253,6 +309,13 @@ class Writer:
             return open_database(self._path)
         except sqlite3.Error as error:
             raise _as_store_error(error) from error
+
+
+def _tell(jobs: Iterable[_Job]) -> None:
+    for job in jobs:
+        if job.tell is not None:
+            tell, job.tell = job.tell, None
+            tell()
 
 
 def open_database(path: Path) -> sqlite3.Connection:
