@@ -27,11 +27,9 @@ from relay.listener.reception import Reception
 from relay.mail.attempt import Refused
 from relay.mail.header import fields
 from relay.observe.journal import Journal
-from relay.policy.classify import ClassifyRules
 from relay.policy.judgement import Judgement
 from relay.policy.kinds import Reason, Verdict
 from relay.policy.ledger import HISTORY, reach
-from relay.policy.lexicon import Lexicon
 from relay.policy.limits import Unit
 from relay.policy.plan import Plan, Refusal
 from relay.policy.route import RouteRules, route
@@ -83,7 +81,7 @@ class Graph:
         return hashlib.sha256(repr(self.route_rules).encode()).hexdigest()
 
 
-def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
+def build(settings: Settings, base: Foundation) -> Graph:
     """Return the graph for `settings`; nothing of it runs yet. Raises OSError."""
     channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
     board = base.board
@@ -117,11 +115,6 @@ def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
         sweep=_sweep(settings, base, board, lanes, reporter, wake),
         reception=Reception(
             inspector=base.inspector,
-            classify_rules=ClassifyRules(
-                lexicon=lexicon,
-                trust_kind_field=settings.classification.trusted,
-                application_kinds=settings.classification.application_kinds,
-            ),
             kind_rules=settings.classification.rules,
             route_rules=rules,
             store=base.store,

@@ -19,7 +19,6 @@ from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.delivery.sweep import STEP
 from relay.inspect.inspector import Inspector
-from relay.inspect.lexica import load_lexicon
 from relay.listener.listeners import Servers, open_listeners
 from relay.listener.tls import ListenerError
 from relay.mail.message import Message
@@ -118,8 +117,7 @@ class Relay:
         self._journal = Journal(self._log, self._metrics)
         self._spool = Spool(settings.state_dir / "spool")
         self._store = SqliteStore(settings.state_dir, self._spool, steady)
-        self._inspector = Inspector(load_gateways())
-        self._lexicon = load_lexicon(settings.classification.phrases)
+        self._inspector = Inspector(load_gateways(), settings.classification.guide)
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None
         self._web: list[WebServer] = []
@@ -153,7 +151,7 @@ class Relay:
     async def _start(self, opened: Opened) -> None:
         settings = self._settings
         base = self._foundation(opened.health)
-        graph = build(settings, base, self._lexicon)
+        graph = build(settings, base)
         self._front = Front(graph)
         self._house = House(
             base=base,
@@ -303,18 +301,16 @@ class Relay:
                 "state_dir and http change only with a restart",
                 "restart relay, or set them back and reload again",
             )
-        lexicon = self._lexicon
-        if new.classification.phrases != old.classification.phrases:
-            # in a thread: it takes as long as some hundred messages
-            lexicon = await asyncio.to_thread(load_lexicon, new.classification.phrases)
         try:
-            graph = build(new, self._house.base, lexicon)
+            graph = build(new, self._house.base)
             await self._change_listeners(old, new)
         except (OSError, ListenerError) as error:
             self._house.base.board.set_channels(old.channels)
             raise HouseError(str(error), "mend the settings and reload again") from error
+        if new.classification.guide != old.classification.guide:
+            await self._inspector.follow(new.classification.guide)
         await self._change_graph(graph)
-        self._settings, self._lexicon = new, lexicon
+        self._settings = new
         allow_open_files(new)
         self._warn(new)
         said = _difference(old, new)

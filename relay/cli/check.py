@@ -175,10 +175,10 @@ def _show_ways(settings: Settings) -> None:
             "What mail is, the first of these says that fits: ",
             ", ".join(r.name for r in said.rules),
         )
-    for login, kind in said.application_kinds.items():
+    for login, kind in said.guide.application_kinds.items():
         say(f"Mail of {login} is {kind}, if nothing says otherwise.")
-    if said.trusted:
-        say("What X-Relay-Kind says counts from ", ", ".join(sorted(said.trusted)), ".")
+    if said.guide.trusted:
+        say("What X-Relay-Kind says counts from ", ", ".join(sorted(said.guide.trusted)), ".")
     if settings.routing.rules:
         say(
             "First come the rules, the first that fits decides: ",

@@ -24,7 +24,7 @@ from relay.policy.rules import KindRule, header_names, overrule
 if TYPE_CHECKING:
     import asyncio
 
-    from relay.policy.phrases import Phrase
+    from relay.inspect.inspection import Guide
 
 _FEW = 3  # messages that are shown at length
 _AHEAD = 8  # messages read while earlier ones are waited for
@@ -38,7 +38,7 @@ class _Owner:
 
     route_rules: RouteRules = _DEFAULT
     kind_rules: tuple[KindRule, ...] = ()
-    phrases: tuple[Phrase, ...] = ()
+    guide: Guide | None = None
 
     @property
     def header_names(self) -> frozenset[str]:
@@ -104,7 +104,7 @@ def _owner(config: Path | None) -> _Owner:
             channels=tuple(settings.channels),
         ),
         kind_rules=settings.classification.rules,
-        phrases=settings.classification.phrases,
+        guide=settings.classification.guide,
     )
 
 
@@ -118,25 +118,21 @@ async def _judge_all(
     """Tell of each one in its order; a few are read at once."""
     import asyncio
 
-    from relay.inspect.facts import copies_of
+    from relay.inspect.inspection import copies_of
     from relay.inspect.inspector import Inspector
-    from relay.inspect.lexica import load_lexicon
     from relay.mail.message import Origin
-    from relay.policy.classify import ClassifyRules
-    from relay.policy.classify import classify as judge
     from relay.providers.sms import load_gateways
 
-    inspector = Inspector(load_gateways(), workers=min(_AHEAD, os.cpu_count() or 1))
-    rules = ClassifyRules(lexicon=load_lexicon(owner.phrases))
+    workers = min(_AHEAD, os.cpu_count() or 1)
+    inspector = Inspector(load_gateways(), owner.guide, workers=workers)
     origin = Origin(listener="")
     names = owner.header_names
 
     async def verdict_on(mail: Mail) -> _Judged:
         envelope = envelope_of(mail.content, sender, recipients)
-        evidence = await inspector.inspect(envelope, origin, mail.content)
-        found = judge(evidence, rules)
-        copies = copies_of(evidence, envelope, origin, len(mail.content), found.kind, names)
-        verdict = overrule(found, copies, owner.kind_rules)
+        seen = await inspector.inspect(envelope, origin, mail.content, names)
+        copies = copies_of(seen, envelope, origin, len(mail.content))
+        verdict = overrule(seen.verdict, copies, owner.kind_rules)
         way = route(verdict, replace(copies[0], kind=verdict.kind), owner.route_rules)
         if isinstance(way, Refusal):
             return _Judged(verdict, (), way.rule)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from relay.inspect.decoding import decode_header, decode_text, decode_transfer
 from relay.inspect.html import read_html
+from relay.inspect.inspection import Submission
 from relay.inspect.quoting import split_quoted
 from relay.inspect.structure import Buffer, Fields, Leaf, Structure, walk
-from relay.mail.message import Envelope, Origin
-from relay.policy.evidence import Attachment, Evidence, Markup
+from relay.policy.evidence import Attachment, Document, Evidence, Markup, Reading
 
 MAX_SUBJECT = 300
 MAX_VALUE = 400
@@ -63,9 +63,7 @@ class Assembly:
     attachments: list[Leaf] = field(default_factory=list)  # to be opened, in order
 
 
-def assemble(
-    buffer: Buffer, end: int, envelope: Envelope, origin: Origin, gateway: str | None
-) -> Assembly:
+def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:
     """Return what the message in `buffer[:end]` shows by itself."""
     structure = walk(buffer, end)
     headers = _headers(structure.fields)
@@ -100,14 +98,53 @@ def assemble(
         report_type=_report_type(structure),
         signed=any(kind == "multipart/signed" for kind, _ in structure.containers),
         encrypted=_is_encrypted(structure, text),
-        recipients=len(envelope.forward_paths),
-        gateway=gateway,
-        null_reverse_path=not envelope.reverse_path,
-        application=origin.application,
-        listener=origin.listener,
+        recipients=submission.recipients,
+        gateway=submission.gateway,
+        null_reverse_path=submission.null_reverse_path,
+        application=submission.application,
+        listener=submission.listener,
         problems=tuple(structure.problems),
     )
     return _bounded(evidence, documents)
+
+
+def unread(submission: Submission, error: Exception) -> Assembly:
+    """Return what is known of a message that could not be read."""
+    problem = f"the message could not be read ({type(error).__name__})"
+    return Assembly(
+        Evidence(
+            recipients=submission.recipients,
+            null_reverse_path=submission.null_reverse_path,
+            application=submission.application,
+            listener=submission.listener,
+            problems=(problem,),
+        )
+    )
+
+
+def without_documents(assembly: Assembly, why: str) -> Evidence:
+    """Return what is known when the attachments could not be opened."""
+    evidence = assembly.evidence
+    return replace(
+        evidence,
+        documents=tuple(map(unreadable, assembly.attachments)),
+        problems=(*evidence.problems, why),
+    )
+
+
+def unreadable(leaf: Leaf) -> Document:
+    """Return an attachment of which only the outside is known."""
+    return Document(
+        where=where_is(leaf),
+        name=leaf.name,
+        media_type=leaf.media_type,
+        reading=Reading.UNREADABLE,
+    )
+
+
+def where_is(leaf: Leaf) -> str:
+    """Return an attachment as people call it."""
+    return f"attachment {leaf.name}" if leaf.name else f"part {leaf.media_type}"
 
 
 def _bounded(evidence: Evidence, documents: list[Leaf]) -> Assembly:

@@ -6,21 +6,23 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from relay.inspect.assembly import Assembly, unreadable, where_is
 from relay.inspect.decoding import decode_base64, decode_text, decode_transfer
 from relay.inspect.einvoice import read_einvoice
 from relay.inspect.html import read_html
 from relay.inspect.office import read_office, read_old_office, read_rtf
 from relay.inspect.pkcs7 import read_signed
-from relay.inspect.structure import walk
+from relay.inspect.structure import Buffer, Leaf, walk
 from relay.inspect.tnef import SIGNATURE, read_tnef
-from relay.policy.evidence import Document, EInvoice, Reading
+from relay.policy.evidence import Document, EInvoice, Evidence, Reading
 
 MAX_DOCUMENTS = 20
 MAX_NESTING = 3
 MAX_FILE_BYTES = 12 * 1024 * 1024
 MAX_TEXT = 12_000
+_HEAD_BYTES = 8_192  # encoded, of an attachment, by which it is known what it is
 
 _XML_START = re.compile(rb"\s*<(?:\?xml|[A-Za-z_][\w.\-]*:?[A-Za-z]|!--)")
 _HTML_START = re.compile(rb"\s*<(?:!doctype html|html|body|head|table|div|p)[\s>]", re.IGNORECASE)
@@ -41,6 +43,34 @@ class File:
     name: str
     media_type: str  # as claimed
     raw: bytes
+
+
+def open_documents(assembly: Assembly, buffer: Buffer) -> Evidence:
+    """Return the evidence with what the attachments in `buffer` say."""
+    reader = Reader()
+    for leaf in assembly.attachments:
+        head_end = min(leaf.end, leaf.start + _HEAD_BYTES)
+        head = decode_transfer(buffer[leaf.start : head_end], leaf.encoding)
+        try:
+            file = File(where_is(leaf), leaf.name, _claimed(leaf), head)
+            if head_end < leaf.end and reader.reads(file):
+                raw = decode_transfer(buffer[leaf.start : leaf.end], leaf.encoding)
+                file = replace(file, raw=raw)
+            reader.read(file)
+        except (MemoryError, RecursionError) as error:
+            reader.problems.append(f"{where_is(leaf)}: {type(error).__name__}")
+            reader.documents.append(unreadable(leaf))
+    evidence = assembly.evidence
+    return replace(
+        evidence,
+        documents=tuple(reader.documents),
+        problems=(*evidence.problems, *reader.problems),
+    )
+
+
+def _claimed(leaf: Leaf) -> str:
+    smime = leaf.parameters.get("smime-type", "")
+    return f"{leaf.media_type}; {smime}" if smime else leaf.media_type
 
 
 class Reader:
@@ -74,6 +104,10 @@ class Reader:
         ) as error:
             self._add(file, file.media_type, Reading.UNREADABLE)
             self._problem(f"{file.where}: {type(error).__name__}")
+
+    def reads(self, file: File) -> bool:
+        """Return whether a file with this beginning is opened; most data is not."""
+        return self._reader_of(file) not in (self._picture, self._unknown)
 
     def _reader_of(self, file: File) -> Callable[[File, int], None]:
         raw, name = file.raw, file.name.lower()

@@ -1,54 +1,76 @@
-"""The room's one way in: a message goes in, Evidence comes out, whatever the message is."""
+"""The room's one way in: a message goes in, an Inspection comes out, whatever the message is."""
 
 from __future__ import annotations
 
 import asyncio
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-from relay.inspect.assembly import Assembly, assemble
-from relay.inspect.pool import Part, Pool, WorkerError
-from relay.inspect.structure import Buffer, Leaf
+from relay.inspect.assembly import Assembly, assemble, unread, without_documents
+from relay.inspect.frames import request_frame
+from relay.inspect.inspection import Guide, Inspection, Submission, conclude
+from relay.inspect.pool import Pool, WorkerError
+from relay.inspect.structure import Buffer
 from relay.mail.message import Content, Envelope, Origin, Spooled
-from relay.policy.evidence import Document, Evidence, Reading
+from relay.policy.classify import ClassifyRules
 from relay.providers.sms import Gateways
 
 
 class Inspector:
-    """Reads messages: headers and text at once, attachments in worker processes."""
+    """Looks at messages: in worker processes at large ones and what has attachments.
 
-    def __init__(self, gateways: Gateways, *, workers: int = 2) -> None:
+    What is small and has none is looked at here: to ask a worker takes as long.
+    """
+
+    def __init__(
+        self,
+        gateways: Gateways,
+        guide: Guide | None = None,
+        *,
+        rules: ClassifyRules | None = None,
+        workers: int = 2,
+    ) -> None:
         """Know text messages by `gateways`; start at most `workers` processes, when needed."""
+        guide = guide or Guide()
         self._gateways = gateways
-        self._pool = Pool(workers)
+        self._rules = rules or guide.rules()
+        self._pool = Pool(guide, workers)
         self._runner: asyncio.Runner | None = None
 
-    async def inspect(self, envelope: Envelope, origin: Origin, content: Content) -> Evidence:
-        """Return what is known of the message; raises nothing but CancelledError."""
+    async def inspect(
+        self, envelope: Envelope, origin: Origin, content: Content, names: Collection[str] = ()
+    ) -> Inspection:
+        """Return what the message is; `names` are the fields wanted. Raises only CancelledError."""
+        submission = self._submission(envelope, origin)
+        if not isinstance(content, Spooled):
+            assembly = _assembled(submission, content)
+            if not assembly.attachments:
+                return conclude(assembly.evidence, self._rules, names)
         try:
-            with _opened(content) as (buffer, end):
-                gateway = self._gateways.of_all(envelope.forward_paths)
-                assembly = assemble(buffer, end, envelope, origin, gateway)
-                parts = [_part(leaf, buffer, content) for leaf in assembly.attachments]
-        except Exception as error:
-            return _unread(envelope, origin, error)
-        if not parts:
-            return assembly.evidence
-        return await self._with_documents(assembly, parts)
-
-    async def _with_documents(self, assembly: Assembly, parts: list[Part]) -> Evidence:
-        problems = assembly.evidence.problems
-        try:
-            documents, found = await self._pool.read(parts)
+            return await self._pool.look(request_frame(submission, content, names))
         except WorkerError as error:
-            documents, found = [_unreadable(part) for part in parts], [str(error)]
-        return replace(assembly.evidence, documents=tuple(documents), problems=(*problems, *found))
+            evidence = without_documents(_assembled(submission, content), str(error))
+            return conclude(evidence, self._rules, names)
 
-    def inspect_now(self, envelope: Envelope, origin: Origin, content: Content) -> Evidence:
-        """Return the same outside of any event loop, for the command line; end with `close_now`."""
+    def _submission(self, envelope: Envelope, origin: Origin) -> Submission:
+        return Submission(
+            recipients=len(envelope.forward_paths),
+            gateway=self._gateways.of_all(envelope.forward_paths),
+            null_reverse_path=not envelope.reverse_path,
+            application=origin.application,
+            listener=origin.listener,
+        )
+
+    async def follow(self, guide: Guide) -> None:
+        """Follow what the owner says now."""
+        # in a thread: words take as long as some hundred messages
+        self._rules = await asyncio.to_thread(guide.rules)
+        self._pool.follow(guide)
+
+    def inspect_now(self, envelope: Envelope, origin: Origin, content: Content) -> Inspection:
+        """Return the same outside of any event loop; end with `close_now`."""
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(self.inspect(envelope, origin, content))
@@ -65,6 +87,15 @@ class Inspector:
             self._runner = None
 
 
+def _assembled(submission: Submission, content: Content) -> Assembly:
+    """Return what the message shows by itself, whatever it is."""
+    try:
+        with _opened(content) as (buffer, end):
+            return assemble(buffer, end, submission)
+    except Exception as error:
+        return unread(submission, error)
+
+
 @contextmanager
 def _opened(content: Content) -> Iterator[tuple[Buffer, int]]:
     match content:
@@ -76,38 +107,3 @@ def _opened(content: Content) -> Iterator[tuple[Buffer, int]]:
                 yield mapped, min(size, len(mapped))
         case _:
             yield content, len(content)
-
-
-def _part(leaf: Leaf, buffer: Buffer, content: Content) -> Part:
-    in_file = isinstance(content, Spooled)
-    return Part(
-        where=f"attachment {leaf.name}" if leaf.name else f"part {leaf.media_type}",
-        name=leaf.name,
-        media_type=_typed(leaf),
-        encoding=leaf.encoding,
-        raw=b"" if in_file else buffer[leaf.start : leaf.end],
-        path=content.path if isinstance(content, Spooled) else None,
-        start=leaf.start,
-        size=leaf.end - leaf.start,
-    )
-
-
-def _typed(leaf: Leaf) -> str:
-    smime = leaf.parameters.get("smime-type", "")
-    return f"{leaf.media_type}; {smime}" if smime else leaf.media_type
-
-
-def _unreadable(part: Part) -> Document:
-    return Document(
-        where=part.where, name=part.name, media_type=part.media_type, reading=Reading.UNREADABLE
-    )
-
-
-def _unread(envelope: Envelope, origin: Origin, error: Exception) -> Evidence:
-    return Evidence(
-        recipients=len(envelope.forward_paths),
-        null_reverse_path=not envelope.reverse_path,
-        application=origin.application,
-        listener=origin.listener,
-        problems=(f"the message could not be read ({type(error).__name__})",),
-    )

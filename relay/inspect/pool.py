@@ -1,74 +1,103 @@
-"""Worker processes, started when a document comes and ended when none has for a minute."""
+"""Worker processes, started when there is work for them and ended when there was none for a minute.
+
+A worker looks at one message at a time and has the next ones at hand. When it is late or breaks, it
+is killed, the message that it was at is given up, and another one looks at the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import socket
 import sys
-from dataclasses import dataclass
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from relay.policy.evidence import Document, EInvoice, Reading
+from relay.inspect.frames import LENGTH_BYTES, guide_frame, length_of, parse_inspection
+from relay.inspect.inspection import Guide, Inspection
 
 SECONDS_PER_MESSAGE = 2.0
 SECONDS_TO_START = 10.0
 SECONDS_IDLE = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
+_AT_HAND = 4  # messages that one worker has at most, with the one that it is at
 _ROOT = str(Path(__file__).resolve().parents[2])  # where `relay` is imported from
+_COMMAND = (sys.executable, "-s", "-P", "-m", "relay.inspect.worker")
 
 
 class WorkerError(Exception):
-    """The documents could not be read; the text says why, for the verdict."""
+    """A message could not be looked at; the text says why, for the verdict."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A raw attachment: its bytes, or where they are in a file."""
-
-    where: str
-    name: str
-    media_type: str
-    encoding: str
-    raw: bytes = b""
-    path: str | None = None
-    start: int = 0
-    size: int = 0
+class _NotYetError(Exception):
+    """The worker was lost before it came to this message."""
 
 
 class Pool:
-    """Hands parts to a free worker; a worker that is late or broken is killed and replaced."""
+    """Hands messages to workers."""
 
-    def __init__(self, size: int = 2) -> None:
-        """Allow `size` workers; none is started yet."""
-        self._room = asyncio.Semaphore(size)
-        self._idle: list[_Worker] = []
+    def __init__(self, guide: Guide, size: int) -> None:
+        """Allow `size` workers, which follow `guide`; none is started yet."""
+        self._guide = guide
+        self._size = size
+        self._room = asyncio.Semaphore(size * _AT_HAND)
+        self._workers: list[_Worker] = []
+        self._starting = asyncio.Lock()
         self._reaper: asyncio.TimerHandle | None = None
 
-    async def read(self, parts: list[Part]) -> tuple[list[Document], list[str]]:
-        """Return the documents in `parts` and what could not be read; raises WorkerError."""
+    async def look(self, request: bytes) -> Inspection:
+        """Return what a worker says to a request; raises WorkerError."""
         async with self._room:
-            worker = self._idle.pop() if self._idle else await _start()
-            try:
-                async with asyncio.timeout(SECONDS_PER_MESSAGE):
-                    answer = await worker.ask(parts)
-            except TimeoutError:
-                worker.kill()
-                raise WorkerError(f"reading took longer than {SECONDS_PER_MESSAGE:g} s") from None
-            except (OSError, EOFError, ValueError) as error:
-                worker.kill()
-                raise WorkerError(
-                    f"the reader of documents died ({type(error).__name__})"
-                ) from None
-            except BaseException:
-                worker.kill()
-                raise
-            self._idle.append(worker)
-            self._reap_later()
-        documents = [_document(fields) for fields in answer["documents"]]
-        return documents, [str(problem) for problem in answer["problems"]]
+            while True:
+                worker = self._nearest() or await self._another()
+                try:
+                    return parse_inspection(await worker.ask(request))
+                except _NotYetError:
+                    continue
+                except (ValueError, KeyError, TypeError) as error:
+                    self._lose(worker)
+                    raise WorkerError(f"the reader of mail died ({type(error).__name__})") from None
+                finally:
+                    self._reap_later()
+
+    def _nearest(self) -> _Worker | None:
+        """Return who comes to a message first, None when one more worker should."""
+        self._workers = [worker for worker in self._workers if not worker.is_lost]
+        if not self._workers:
+            return None
+        worker = min(self._workers, key=lambda one: one.load)
+        is_full = len(self._workers) == self._size or self._starting.locked()
+        return worker if is_full or not worker.load else None
+
+    async def _another(self) -> _Worker:
+        """Return a new worker, or one that somebody else started meanwhile."""
+        async with self._starting:
+            if len(self._workers) < self._size:
+                worker = await _start(self._guide)
+                self._workers.append(worker)
+            return min(self._workers, key=lambda one: one.load)
+
+    def _lose(self, worker: _Worker) -> None:
+        worker.kill()
+        if worker in self._workers:
+            self._workers.remove(worker)
+
+    def follow(self, guide: Guide) -> None:
+        """Follow another guide: workers end when they are done with what they have."""
+        self._guide = guide
+        self._reap()
+
+    async def close(self) -> None:
+        """End the workers."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.kill()
+            if worker.process is not None:
+                await worker.process.wait()
 
     def _reap_later(self) -> None:
         if self._reaper is not None:
@@ -76,101 +105,134 @@ class Pool:
         self._reaper = asyncio.get_running_loop().call_later(SECONDS_IDLE, self._reap)
 
     def _reap(self) -> None:
-        while self._idle:
-            self._idle.pop().release()
-
-    async def close(self) -> None:
-        """End the workers; those in use are killed by whoever waits for them."""
-        if self._reaper is not None:
-            self._reaper.cancel()
-        while self._idle:
-            worker = self._idle.pop()
+        workers, self._workers = self._workers, []
+        for worker in workers:
             worker.release()
-            await worker.process.wait()
 
 
-class _Worker:
-    """One child process."""
+class _Worker(asyncio.Protocol):
+    """One child process, at the other end of a socket."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process = process
-        self._source = process.stdout
-        self._sink = process.stdin
+    def __init__(self) -> None:
+        self.process: asyncio.subprocess.Process | None = None
+        self.is_ready = False  # it knows the guide
+        self.is_lost = False
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._arrived = bytearray()
+        self._asked: deque[asyncio.Future[bytes]] = deque()  # the first is what it is at
+        self._late: asyncio.TimerHandle | None = None
+        self._is_released = False
 
-    async def ask(self, parts: list[Part]) -> dict[str, Any]:
-        head = json.dumps({"parts": [_described(part) for part in parts]}).encode("ascii")
-        self._sink.write(len(head).to_bytes(4, "big") + head)
-        for part in parts:
-            if part.path is None:
-                self._sink.write(part.raw)
-        await self._sink.drain()
-        return await self.answer()
+    @property
+    def load(self) -> int:
+        """Return how many messages it has."""
+        return len(self._asked)
 
-    async def answer(self) -> dict[str, Any]:
-        size = int.from_bytes(await self._source.readexactly(4), "big")
-        if size > MAX_ANSWER_BYTES:
-            raise ValueError("answer too long")
-        value: dict[str, Any] = json.loads(await self._source.readexactly(size))
-        return value
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the socket."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the answers, which come in the order of the questions."""
+        arrived = self._arrived
+        arrived += data
+        while len(arrived) >= LENGTH_BYTES and self._asked:
+            end = LENGTH_BYTES + length_of(arrived)
+            if end > MAX_ANSWER_BYTES:
+                self._fail("the reader of mail says too much")
+                return
+            if len(arrived) < end:
+                return
+            asked = self._asked.popleft()
+            if not asked.done():
+                asked.set_result(bytes(arrived[LENGTH_BYTES:end]))
+            del arrived[:end]
+            self._watch()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Tell who waits."""
+        self._fail("the reader of mail died")
+
+    def ask(self, request: bytes) -> asyncio.Future[bytes]:
+        """Return the answer to `request`; raises WorkerError, _NotYetError."""
+        asked: asyncio.Future[bytes] = self._loop.create_future()
+        if self._transport is None or self._transport.is_closing():
+            asked.set_exception(_NotYetError())
+            return asked
+        self._asked.append(asked)
+        self._transport.write(request)
+        if len(self._asked) == 1:
+            self._watch()
+        return asked
+
+    def _watch(self) -> None:
+        """Begin to count the seconds of the message that it comes to now."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if self._asked and self.is_ready:
+            why = f"reading took longer than {SECONDS_PER_MESSAGE:g} s"
+            self._late = self._loop.call_later(SECONDS_PER_MESSAGE, self._fail, why)
+        elif self._is_released and not self._asked:
+            self._close()
+
+    def _fail(self, why: str) -> None:
+        """Give up the message that it is at; others were not looked at yet."""
+        self.is_lost = True
+        asked, self._asked = self._asked, deque()
+        for number, future in enumerate(asked):
+            if not future.done():
+                future.set_exception(_NotYetError() if number else WorkerError(why))
+        self.kill()
 
     def release(self) -> None:
-        """Let it end by itself: it stops when its input does."""
-        self._sink.close()
+        """Let it end by itself when it is done: it stops when its input does."""
+        self._is_released = True
+        if not self._asked:
+            self._close()
 
     def kill(self) -> None:
         """End it at once."""
-        if self.process.returncode is None:
+        if self.process is not None and self.process.returncode is None:
             self.process.kill()
-        self._sink.close()
+        self._close()
+
+    def _close(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        if self._transport is not None:
+            self._transport.close()
 
 
-async def _start() -> _Worker:
-    """Return a worker that is ready; it has no secrets in its environment, no files of ours."""
-    command = (sys.executable, "-s", "-P", "-m", "relay.inspect.worker")
+async def _start(guide: Guide) -> _Worker:
+    """Return a worker that is ready; raises WorkerError."""
+    worker = _Worker()
     try:
         async with asyncio.timeout(SECONDS_TO_START):
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={"PYTHONPATH": _ROOT, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-                cwd="/",
-                start_new_session=True,
-            )
-            worker = _Worker(process)
-            try:
-                await worker.answer()
-            except BaseException:
-                worker.kill()
-                raise
-            return worker
-    except (OSError, EOFError, ValueError, TimeoutError) as error:
-        raise WorkerError(f"the reader of documents does not start ({error})") from error
+            await _spawn(worker)
+            await worker.ask(guide_frame(guide))
+            worker.is_ready = True
+    except (OSError, WorkerError, _NotYetError) as error:  # a timeout is an OSError, too
+        worker.kill()
+        raise WorkerError(f"the reader of mail does not start ({error})") from error
+    except BaseException:
+        worker.kill()
+        raise
+    return worker
 
 
-def _described(part: Part) -> dict[str, object]:
-    described: dict[str, object] = {
-        "where": part.where,
-        "name": part.name,
-        "type": part.media_type,
-        "encoding": part.encoding,
-        "size": len(part.raw) if part.path is None else part.size,
-    }
-    if part.path is not None:
-        described |= {"path": part.path, "start": part.start}
-    return described
-
-
-def _document(fields: dict[str, Any]) -> Document:
-    einvoice = fields.pop("einvoice")
-    return Document(
-        **fields
-        | {
-            "reading": Reading(fields["reading"]),
-            "pages": tuple(fields["pages"]),
-            "einvoice": EInvoice(**einvoice) if einvoice else None,
-        }
-    )
+async def _spawn(worker: _Worker) -> None:
+    """Start the process; it has no secrets in its environment, no files of ours."""
+    ours, theirs = socket.socketpair()
+    await asyncio.get_running_loop().create_connection(lambda: worker, sock=ours)
+    with theirs:
+        worker.process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PYTHONPATH": _ROOT, "PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            cwd="/",
+            start_new_session=True,
+        )

@@ -1,44 +1,61 @@
-"""The process that reads attachments: hostile input stays here, with little memory and time.
+"""The process that reads mail: hostile input stays here, with little memory and time.
 
-Started as `python -m relay.inspect.worker`. Frames on stdin and stdout: a length of four
-bytes, then JSON; a request is followed by the raw parts that it does not name by path. It ends
-when stdin does.
+Started as `python -m relay.inspect.worker` with a socket for stdin and stdout, on which `frames`
+go; it ends when the other side does.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
 import resource
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from relay.inspect.decoding import decode_transfer
-from relay.inspect.documents import File, Reader
+from relay.inspect.assembly import assemble
+from relay.inspect.documents import open_documents
+from relay.inspect.frames import (
+    LENGTH_BYTES,
+    READY,
+    frame,
+    inspection_frame,
+    length_of,
+    parse_guide,
+)
+from relay.inspect.inspection import Submission, conclude
+from relay.inspect.structure import Buffer
+from relay.policy.classify import ClassifyRules
 
-MEMORY_BYTES = 64 * 1024 * 1024  # on top of what the interpreter and its libraries take
+MEMORY_BYTES = 64 * 1024 * 1024  # on top of what the interpreter, its libraries and words take
 CPU_SECONDS = 2
-READY = {"ready": True}
 
 
 def main() -> None:
     """Answer requests until the other side goes."""
-    _limit_memory()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
-    _write(sink, READY)
+    guide = _read(source)
+    if guide is None:
+        return
+    rules = parse_guide(guide).rules()
+    gc.freeze()
+    _limit_memory()
+    _write(sink, frame(READY))
     while (request := _read(source)) is not None:
         _limit_time()
-        _write(sink, _answer(request, source))
+        _write(sink, _answer(request, source, rules))
 
 
 def _limit_memory() -> None:
-    import relay.inspect.pdf  # noqa: F401 -- mapped before the limit counts
+    """Bound what is written to; files that are only read do not count."""
+    import relay.inspect.pdf  # noqa: F401 -- what it takes does not count either
 
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    mapped = pages * resource.getpagesize()
-    limit = mapped + MEMORY_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    data_pages = int(Path("/proc/self/statm").read_text("ascii").split()[5])
+    limit = data_pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
@@ -51,49 +68,36 @@ def _limit_time() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def _answer(request: dict[str, Any], source: BinaryIO) -> dict[str, Any]:
-    reader = Reader()
-    for part in request["parts"]:
-        raw = _raw(part, source)
-        try:
-            content = decode_transfer(raw, part["encoding"])
-            reader.read(File(part["where"], part["name"], part["type"], content))
-        except (MemoryError, RecursionError) as error:
-            reader.problems.append(f"{part['where']}: {type(error).__name__}")
-            reader.documents.append(_unreadable(part))
-    return {
-        "documents": [asdict(document) for document in reader.documents],
-        "problems": reader.problems,
-    }
+def _answer(request: Mapping[str, Any], source: BinaryIO, rules: ClassifyRules) -> bytes:
+    with _content(request, source) as (buffer, end):
+        assembly = assemble(buffer, end, Submission(**request["submission"]))
+        evidence = open_documents(assembly, buffer)
+    return inspection_frame(conclude(evidence, rules, request["names"]))
 
 
-def _unreadable(part: dict[str, Any]) -> Any:
-    from relay.policy.evidence import Document, Reading
-
-    return Document(
-        where=part["where"], name=part["name"], media_type=part["type"], reading=Reading.UNREADABLE
-    )
-
-
-def _raw(part: dict[str, Any], source: BinaryIO) -> bytes:
-    if "path" not in part:
-        return source.read(part["size"])
-    with Path(part["path"]).open("rb") as file:
-        file.seek(part["start"])
-        return file.read(part["size"])
+@contextmanager
+def _content(request: Mapping[str, Any], source: BinaryIO) -> Iterator[tuple[Buffer, int]]:
+    size = request["size"]
+    if "path" not in request:
+        yield source.read(size), size
+        return
+    with (
+        Path(request["path"]).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+    ):
+        yield mapped, min(size, len(mapped))
 
 
-def _read(source: BinaryIO) -> dict[str, Any] | None:
-    head = source.read(4)
-    if len(head) < 4:
+def _read(source: BinaryIO) -> Mapping[str, Any] | None:
+    head = source.read(LENGTH_BYTES)
+    if len(head) < LENGTH_BYTES:
         return None
-    request: dict[str, Any] = json.loads(source.read(int.from_bytes(head, "big")))
-    return request
+    value: Mapping[str, Any] = json.loads(source.read(length_of(head)))
+    return value
 
 
-def _write(sink: BinaryIO, value: dict[str, Any]) -> None:
-    body = json.dumps(value).encode("ascii")
-    sink.write(len(body).to_bytes(4, "big") + body)
+def _write(sink: BinaryIO, data: bytes) -> None:
+    sink.write(data)
     sink.flush()
 
 

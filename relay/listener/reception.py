@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relay.inspect.facts import copies_of, facts_of
+from relay.inspect.inspection import Inspection, copies_of
 from relay.inspect.inspector import Inspector
 from relay.mail.message import Message
 from relay.mail.reply import Reply
 from relay.observe import events
 from relay.observe.events import RefusalReason
 from relay.observe.journal import Journal
-from relay.policy.classify import ClassifyRules, classify
-from relay.policy.evidence import Evidence
 from relay.policy.kinds import Verdict
 from relay.policy.plan import Plan, Refusal
 from relay.policy.route import RouteRules, first_channel, route, safe_reply_text
@@ -27,7 +25,6 @@ class Reception:
     """Takes messages for the queue; many `accept` run at once."""
 
     inspector: Inspector
-    classify_rules: ClassifyRules
     kind_rules: tuple[KindRule, ...]
     route_rules: RouteRules
     store: Store
@@ -48,10 +45,10 @@ class Reception:
     async def accept(self, message: Message) -> Reply:
         """Return 250 once the message is durable, 4yz when it cannot be kept, 550 by a rule."""
         began_at = self.clock()
-        evidence = await self.inspector.inspect(message.envelope, message.origin, message.content)
-        found = classify(evidence, self.classify_rules)
-        copies = self._copies(message, evidence, found)
-        verdict = overrule(found, copies, self.kind_rules)
+        kept = self.store.keep(message.content)  # the disk works while we read
+        seen = await self._inspect(message)
+        copies = copies_of(seen, message.envelope, message.origin, message.size_bytes)
+        verdict = overrule(seen.verdict, copies, self.kind_rules)
         plans = self._plan(copies, verdict)
         if isinstance(plans, Refusal):
             return self._refuse(message, plans)
@@ -61,24 +58,23 @@ class Reception:
             await self.store.put(
                 Entry(
                     message=message,
-                    subject=evidence.subject,
+                    subject=seen.subject,
                     verdict=verdict,
                     plans=plans,
                     channels=channels,
-                    facts=facts_of(evidence),
-                )
+                    facts=seen.einvoices,
+                ),
+                kept,
             )
         except StoreError as error:
             self.journal.record(events.StoreTrouble(detail=str(error)))
             return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
-        return self._accepted(message, evidence, verdict, channels, began_at)
+        return self._accepted(message, seen, verdict, channels, began_at)
 
-    def _copies(
-        self, message: Message, evidence: Evidence, found: Verdict
-    ) -> tuple[MailFacts, ...]:
+    async def _inspect(self, message: Message) -> Inspection:
         names = self.route_rules.header_names | header_names(rule.when for rule in self.kind_rules)
-        return copies_of(
-            evidence, message.envelope, message.origin, message.size_bytes, found.kind, names
+        return await self.inspector.inspect(
+            message.envelope, message.origin, message.content, names
         )
 
     def _plan(self, copies: tuple[MailFacts, ...], verdict: Verdict) -> tuple[Plan, ...] | Refusal:
@@ -107,13 +103,13 @@ class Reception:
     def _accepted(
         self,
         message: Message,
-        evidence: Evidence,
+        seen: Inspection,
         verdict: Verdict,
         channels: tuple[str, ...],
         began_at: datetime,
     ) -> Reply:
         first = tuple(dict.fromkeys(channels))
-        for problem in evidence.problems:
+        for problem in seen.problems:
             self.journal.record(events.InspectionFailed(queue_id=message.queue_id, detail=problem))
         self.journal.record(
             events.Accepted(

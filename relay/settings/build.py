@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
 from relay.connect.options import Grant
+from relay.inspect.inspection import Guide
 from relay.listener.options import Application, ListenerOptions
 from relay.policy.limits import Limit, Unit, reserve_of
 from relay.policy.phrases import Phrase
@@ -244,9 +245,18 @@ def _classification(file: model.File, document: Document) -> Classification:
         *(app.login for app in applications if app.trust_kind_field),
     ]
     kinds = {app.login: app.kind for app in applications if app.kind is not None}
+    phrases = tuple(
+        Phrase(text, concept, "" if language == model.ANY_LANGUAGE else language, weight)
+        for language, headings in file.classification.phrases.items()
+        for concept, phrases in headings.items()
+        for text, weight in phrases
+    )
     return Classification(
-        trusted=frozenset(trusted),
-        application_kinds=MappingProxyType(kinds),
+        guide=Guide(
+            phrases=phrases,
+            trusted=frozenset(trusted),
+            application_kinds=MappingProxyType(kinds),
+        ),
         rules=tuple(
             KindRule(
                 name=rule.name or f"classification rule {number} ({_place(rule, document)})",
@@ -254,12 +264,6 @@ def _classification(file: model.File, document: Document) -> Classification:
                 kind=rule.kind,
             )
             for number, rule in enumerate(file.classification.rules, start=1)
-        ),
-        phrases=tuple(
-            Phrase(text, concept, "" if language == model.ANY_LANGUAGE else language, weight)
-            for language, headings in file.classification.phrases.items()
-            for concept, phrases in headings.items()
-            for text, weight in phrases
         ),
     )
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
 from relay.connect.options import Grant
+from relay.inspect.inspection import Guide
 from relay.listener.options import ListenerOptions
-from relay.policy.kinds import Kind
 from relay.policy.limits import Limit
-from relay.policy.phrases import Phrase
 from relay.policy.retry import Schedule
 from relay.policy.rules import KindRule, Rule
 from relay.providers.published import HEADROOM, Published
@@ -45,10 +44,8 @@ class ChannelSettings:
 class Classification:
     """What the owner says of what mail is; the relay tells the rest."""
 
-    trusted: frozenset[str]  # listeners and applications whose X-Relay-Kind counts
-    application_kinds: Mapping[str, Kind]  # by login
+    guide: Guide
     rules: tuple[KindRule, ...]  # in order, before all else
-    phrases: tuple[Phrase, ...]  # besides those of the lexicon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ $RELAY_CORPUS, else ../shared/corpus beside the repository.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import csv
 import os
 import re
@@ -21,17 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.inspect.assembly import assemble
-from relay.inspect.decoding import decode_transfer
-from relay.inspect.documents import File, Reader
-from relay.inspect.inspector import Inspector
-from relay.inspect.lexica import load_lexicon
-from relay.mail.message import Envelope, Origin
-from relay.policy.classify import ClassifyRules, classify
+from relay.inspect.documents import open_documents
+from relay.inspect.inspection import Guide, Submission
+from relay.policy.classify import classify
 from relay.policy.evidence import Evidence
 from relay.policy.kinds import ESSENTIAL, Kind, Verdict
-from relay.providers.sms import load_gateways
+from relay.providers.sms import Gateways, load_gateways
 
-ORIGIN = Origin(listener="bench")
 DOCUMENTS = {"invoice", "quote"}
 SYSTEM = {"statement", "receipt", "notification"}
 PAPERS = DOCUMENTS | {"statement", "receipt"}
@@ -52,8 +47,7 @@ class Row:
     undecidable: bool
     evidence: Evidence
     verdict: Verdict
-    ms: float  # CPU of this process
-    reading_ms: float  # CPU of reading the attachments
+    ms: float  # CPU
     size: int
 
     @property
@@ -77,22 +71,23 @@ class Row:
 Test = Callable[[Row], bool]
 
 
-def envelope_of(raw: bytes) -> Envelope:
-    """Return the envelope that an application would have used: the addresses of the header."""
+def submission_of(raw: bytes, gateways: Gateways) -> Submission:
+    """Return how an application would have handed it in: to the addresses of the header."""
     head = raw.split(b"\r\n\r\n", 1)[0].decode("utf-8", "replace")
     lines = (line.partition(":") for line in re.sub(r"\r\n[ \t]+", " ", head).splitlines())
     fields = {name.lower(): value for name, _, value in lines}
-    sender = ADDRESS.findall(fields.get("from", ""))
-    null = "<>" in fields.get("return-path", "")
-    return Envelope(
-        reverse_path=None if null else (sender or ["app@localhost"])[0],
-        forward_paths=tuple(ADDRESS.findall(fields.get("to", ""))) or ("nobody@localhost",),
+    forward_paths = tuple(ADDRESS.findall(fields.get("to", ""))) or ("nobody@localhost",)
+    return Submission(
+        recipients=len(forward_paths),
+        gateway=gateways.of_all(forward_paths),
+        null_reverse_path="<>" in fields.get("return-path", ""),
+        listener="bench",
     )
 
 
-async def measure(corpus: Path) -> list[Row]:
-    inspector = Inspector(load_gateways())
-    rules = ClassifyRules(lexicon=load_lexicon())
+def measure(corpus: Path) -> list[Row]:
+    gateways = load_gateways()
+    rules = Guide().rules()
     rules.lexicon.find("請求書")  # what is made ready on first use does not count
     with (corpus / "labels.csv").open(newline="", encoding="utf-8") as file:
         labels = list(csv.DictReader(file))
@@ -103,13 +98,12 @@ async def measure(corpus: Path) -> list[Row]:
         raw = (corpus / label["file"]).read_bytes()
         if b"\r\n" not in raw[:2000]:
             raw = raw.replace(b"\n", b"\r\n")
-        envelope = envelope_of(raw)
+        submission = submission_of(raw, gateways)
         started = time.process_time()
-        evidence = await inspector.inspect(envelope, ORIGIN, raw)
+        evidence = open_documents(assemble(raw, len(raw), submission), raw)
         verdict = classify(evidence, rules)
         spent = (time.process_time() - started) * 1000
         rows.append(row_of(label, raw, evidence, verdict, spent))
-    await inspector.close()
     return rows
 
 
@@ -128,20 +122,8 @@ def row_of(
         evidence=evidence,
         verdict=verdict,
         ms=spent,
-        reading_ms=reading_ms(raw, envelope_of(raw)) if evidence.documents else 0.0,
         size=len(raw),
     )
-
-
-def reading_ms(raw: bytes, envelope: Envelope) -> float:
-    """Return the CPU that a worker spends on the attachments, measured here."""
-    attachments = assemble(raw, len(raw), envelope, ORIGIN, None).attachments
-    started = time.process_time()
-    reader = Reader()
-    for leaf in attachments:
-        content = decode_transfer(raw[leaf.start : leaf.end], leaf.encoding)
-        reader.read(File(leaf.name, leaf.name, leaf.media_type, content))
-    return (time.process_time() - started) * 1000
 
 
 def share(rows: list[Row], test: Test) -> str:
@@ -167,7 +149,7 @@ def figures(rows: list[Row]) -> list[tuple[str, str, str]]:
     direct = [row for row in known if row.kind == "direct"]
     sure = [row for row in known if row.verdict.certainty >= 0.95]
     text = [row.ms for row in rows if not row.evidence.documents]
-    large = [row.ms + row.reading_ms for row in rows if 200_000 < row.size < 400_000]
+    large = [row.ms for row in rows if 200_000 < row.size < 400_000]
     return [
         ("invoice or quote sent by native", share(documents, native), ">= 0.995"),
         ("invoice or quote recognised as one of the two", share(documents, document), ">= 0.985"),
@@ -262,7 +244,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.corpus / "labels.csv").exists():
         sys.exit(f"no corpus at {options.corpus}: give --corpus or set RELAY_CORPUS")
-    rows = asyncio.run(measure(options.corpus))
+    rows = measure(options.corpus)
     text = report(rows)
     print(text)
     if options.errors:

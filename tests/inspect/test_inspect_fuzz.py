@@ -2,20 +2,15 @@
 
 import random
 import time
-from dataclasses import replace
 
 import pytest
 
 from relay.inspect.assembly import assemble
-from relay.inspect.decoding import decode_transfer
-from relay.inspect.documents import File, Reader
-from relay.inspect.lexica import load_lexicon
-from relay.mail.message import Envelope, Origin
-from relay.policy.classify import ClassifyRules, classify
+from relay.inspect.documents import open_documents
+from relay.inspect.inspection import Guide, Submission
+from relay.policy.classify import classify
 
-RULES = ClassifyRules(lexicon=load_lexicon())
-ENVELOPE = Envelope(reverse_path="app@example.com", forward_paths=("x@example.org",))
-ORIGIN = Origin(listener="127.0.0.1:2525")
+RULES = Guide().rules()
 LETTER = """From: Anna <anna@example.org>
 Subject: =?utf-8?q?Rechnung_4711?=
 In-Reply-To: <a@b>
@@ -95,11 +90,6 @@ def test_damaged_messages_are_read_as_far_as_they_go(seed):
     for _ in range(500):
         content = damaged(chance)
         started = time.process_time()
-        assembly = assemble(content, len(content), ENVELOPE, ORIGIN, None)
-        reader = Reader()
-        for leaf in assembly.attachments:
-            raw = decode_transfer(content[leaf.start : leaf.end], leaf.encoding)
-            reader.read(File("attachment", leaf.name, leaf.media_type, raw))
-        evidence = replace(assembly.evidence, documents=tuple(reader.documents))
+        evidence = open_documents(assemble(content, len(content), Submission()), content)
         assert classify(evidence, RULES).reasons
         assert time.process_time() - started < 1, content

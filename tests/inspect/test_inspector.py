@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import zipfile
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -9,17 +10,19 @@ from email.policy import SMTP
 import pytest
 from reportlab.pdfgen.canvas import Canvas
 
+from relay.inspect.assembly import assemble
+from relay.inspect.documents import open_documents
+from relay.inspect.inspection import Guide, Submission
 from relay.inspect.inspector import Inspector
-from relay.inspect.lexica import load_lexicon
 from relay.mail.message import Envelope, Origin, Spooled
-from relay.policy.classify import ClassifyRules, classify
+from relay.policy.classify import classify
 from relay.policy.evidence import Reading
 from relay.policy.kinds import Kind
 from relay.providers.sms import load_gateways
 
 ENVELOPE = Envelope(reverse_path="shop@example.com", forward_paths=("anna@example.org",))
 ORIGIN = Origin(listener="127.0.0.1:2525")
-RULES = ClassifyRules(lexicon=load_lexicon())
+RULES = Guide().rules()
 
 
 def pdf(*lines: str, password: str | None = None) -> bytes:
@@ -55,6 +58,10 @@ def message(text: str = "", subject: str = "", files=(), **fields: str) -> bytes
     return mail.as_bytes()
 
 
+def evidence_of(raw):
+    return open_documents(assemble(raw, len(raw), Submission()), raw)
+
+
 def inspect(content, envelope=ENVELOPE):
     async def run():
         inspector = Inspector(load_gateways(), workers=1)
@@ -67,10 +74,7 @@ def inspect(content, envelope=ENVELOPE):
 
 
 def test_an_invoice_in_a_pdf_is_read_and_told():
-    evidence = inspect(message("Hallo", "Dokument", [("scan.pdf", INVOICE_PDF)]))
-    [document] = evidence.documents
-    assert document.reading is Reading.READ
-    verdict = classify(evidence, RULES)
+    verdict = inspect(message("Hallo", "Dokument", [("scan.pdf", INVOICE_PDF)])).verdict
     assert verdict.kind is Kind.INVOICE
     assert "'rechnung' 2024-118" in str(verdict.reasons[0])
     assert "1.190,00" in str(verdict.reasons[0])
@@ -87,17 +91,17 @@ def test_a_library_call_needs_no_event_loop():
     inspector = Inspector(load_gateways())
     raw = message("Hallo", "Dokument", [("scan.pdf", INVOICE_PDF)])
     try:
-        evidence = inspector.inspect_now(ENVELOPE, ORIGIN, raw)
+        inspection = inspector.inspect_now(ENVELOPE, ORIGIN, raw)
     finally:
         inspector.close_now()
-    assert classify(evidence, RULES).kind is Kind.INVOICE
+    assert inspection.verdict.kind is Kind.INVOICE
 
 
 def test_an_archive_is_opened():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a/b.pdf", INVOICE_PDF)
-    evidence = inspect(message(files=[("files.zip", buffer.getvalue())]))
+    evidence = evidence_of(message(files=[("files.zip", buffer.getvalue())]))
     [document] = evidence.documents
     assert document.where == "attachment files.zip, a/b.pdf"
     assert classify(evidence, RULES).kind is Kind.INVOICE
@@ -112,7 +116,7 @@ def test_an_archive_is_opened():
     ],
 )
 def test_what_cannot_be_read_is_unsure_and_therefore_essential(content, reading):
-    evidence = inspect(message("Hallo Anna", "Gruß", [("scan.pdf", content)]))
+    evidence = evidence_of(message("Hallo Anna", "Gruß", [("scan.pdf", content)]))
     assert evidence.documents[0].reading is reading
     assert classify(evidence, RULES).is_essential
 
@@ -135,41 +139,77 @@ def test_what_cannot_be_read_is_unsure_and_therefore_essential(content, reading)
     ],
 )
 def test_nothing_raises_and_nothing_takes_long(raw):
-    evidence = inspect(raw)
-    assert classify(evidence, RULES).reasons
+    assert inspect(raw).verdict.reasons
 
 
-def test_a_reader_that_is_too_slow_is_replaced(monkeypatch):
+def test_a_reader_that_is_too_slow_is_replaced_and_spoils_only_one_message(monkeypatch):
     raw = message("Hallo Anna", "Gruß", [("scan.pdf", INVOICE_PDF)], User_Agent="Thunderbird")
 
     async def run():
         inspector = Inspector(load_gateways(), workers=1)
         try:
-            monkeypatch.setattr("relay.inspect.pool.SECONDS_PER_MESSAGE", 0.0)
-            late = await inspector.inspect(ENVELOPE, ORIGIN, raw)
-            monkeypatch.undo()
-            return late, await inspector.inspect(ENVELOPE, ORIGIN, raw)
+            await inspector.inspect(ENVELOPE, ORIGIN, raw)
+            (worker,) = inspector._pool._workers
+            worker.process.send_signal(signal.SIGSTOP)
+            monkeypatch.setattr("relay.inspect.pool.SECONDS_PER_MESSAGE", 1.0)
+            looks = (inspector.inspect(ENVELOPE, ORIGIN, raw) for _ in range(3))
+            return await asyncio.gather(*looks)
         finally:
             await inspector.close()
 
-    late, good = asyncio.run(run())
-    assert late.documents[0].reading is Reading.UNREADABLE
-    assert classify(late, RULES).unsure
+    late, *others = asyncio.run(run())
+    assert late.verdict.unsure
+    assert late.verdict.is_essential
     assert "longer than" in late.problems[0]
-    assert good.documents[0].reading is Reading.READ
+    for good in others:
+        assert good.verdict.kind is Kind.INVOICE
+        assert not good.problems
+
+
+def test_what_the_owner_says_later_counts_for_what_comes_then():
+    raw = message("Hallo", "Dokument", [("note.txt", b"Zwetschgenzettel 2024-118\r\n")])
+
+    async def run():
+        inspector = Inspector(load_gateways(), workers=1)
+        try:
+            before = await inspector.inspect(ENVELOPE, Origin(listener="x"), raw)
+            await inspector.follow(Guide(application_kinds={"shop": Kind.QUOTE}))
+            origin = Origin(listener="x", application="shop")
+            return before, await inspector.inspect(ENVELOPE, origin, raw)
+        finally:
+            await inspector.close()
+
+    before, after = asyncio.run(run())
+    assert before.verdict.kind is not Kind.QUOTE
+    assert after.verdict.kind is Kind.QUOTE
+
+
+def test_fields_that_rules_ask_for_come_back_as_people_read_them():
+    raw = message("Hallo", "Grüße", [("scan.pdf", INVOICE_PDF)], X_Office="=?utf-8?q?K=C3=B6ln?=")
+
+    async def run():
+        inspector = Inspector(load_gateways(), workers=1)
+        try:
+            names = ("subject", "x-office", "x-none")
+            return await inspector.inspect(ENVELOPE, ORIGIN, raw, names)
+        finally:
+            await inspector.close()
+
+    assert asyncio.run(run()).header == {"subject": "Grüße", "x-office": "Köln"}
 
 
 def test_a_bomb_is_told_and_not_blown_up():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("big.pdf", b"%PDF-" + bytes(30_000_000))
-    evidence = inspect(message(files=[("files.zip", buffer.getvalue())]))
-    assert evidence.documents[0].reading is Reading.UNREADABLE
+    inspection = inspect(message(files=[("files.zip", buffer.getvalue())]))
+    assert inspection.verdict.unsure
+    assert "big.pdf: could not be read" in str(inspection.verdict.reasons[1])
 
 
 def test_entities_are_not_expanded():
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><Invoice>&b;</Invoice>'
-    evidence = inspect(message(files=[("invoice.xml", bomb)]))
+    evidence = evidence_of(message(files=[("invoice.xml", bomb)]))
     assert evidence.documents[0].einvoice is None
 
 
@@ -195,7 +235,7 @@ def test_entities_are_not_expanded():
     ],
 )
 def test_an_e_invoice_says_what_it_is(xml, document, number):
-    evidence = inspect(message(files=[("file.xml", xml)]))
+    evidence = evidence_of(message(files=[("file.xml", xml)]))
     einvoice = evidence.documents[0].einvoice
     assert einvoice is not None
     assert (einvoice.document, einvoice.number) == (document, number)
@@ -211,7 +251,7 @@ def test_an_e_invoice_inside_a_pdf_is_read():
     buffer = io.BytesIO()
     document.save(buffer)
     document.close()
-    evidence = inspect(message(files=[("beleg.pdf", buffer.getvalue())]))
+    evidence = evidence_of(message(files=[("beleg.pdf", buffer.getvalue())]))
     verdict = classify(evidence, RULES)
     assert verdict.kind is Kind.INVOICE
     assert verdict.certainty >= 0.99
@@ -220,13 +260,11 @@ def test_an_e_invoice_inside_a_pdf_is_read():
 
 def test_the_new_text_is_set_apart_from_what_it_answers():
     text = "Passt, danke!\n\nAm Montag schrieb Anna <anna@example.org>:\n> Rechnung 4711\n> anbei"
-    evidence = inspect(message(text, "Re: Rechnung 4711", In_Reply_To="<a@b>"))
+    evidence = evidence_of(message(text, "Re: Rechnung 4711", In_Reply_To="<a@b>"))
     assert evidence.text == "Passt, danke!"
     assert "Rechnung 4711" in evidence.quoted
 
 
 def test_telephones_are_known_by_their_gateway():
     envelope = Envelope(reverse_path="a@example.com", forward_paths=("5551234567@vtext.com",))
-    evidence = inspect(message("Your code is 1234"), envelope)
-    assert evidence.gateway is not None
-    assert classify(evidence, RULES).kind is Kind.SMS
+    assert inspect(message("Your code is 1234"), envelope).verdict.kind is Kind.SMS

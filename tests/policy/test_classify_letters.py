@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 
 from relay.inspect.assembly import assemble
-from relay.inspect.lexica import load_lexicon
-from relay.mail.message import Envelope, Origin
-from relay.policy.classify import ClassifyRules, classify
+from relay.inspect.inspection import Guide, Submission
+from relay.policy.classify import classify
 
-RULES = ClassifyRules(lexicon=load_lexicon())
-ENVELOPE = Envelope(reverse_path="app@example.com", forward_paths=("x@example.org",))
-ORIGIN = Origin(listener="127.0.0.1:2525")
+RULES = Guide().rules()
 HTML = "To: x@example.org\nContent-Type: text/html; charset=utf-8\n"
 TEMPLATE = """<html><head><meta name="viewport" content="width=device-width"></head><body>
 <table width="600" role="presentation"><tr><td>%s</td></tr></table></body></html>"""
@@ -32,7 +29,7 @@ def letters():
 
 def verdict_on(raw: str):
     content = raw.replace("\n", "\r\n").encode()
-    return classify(assemble(content, len(content), ENVELOPE, ORIGIN, None).evidence, RULES)
+    return classify(assemble(content, len(content), Submission()).evidence, RULES)
 
 
 @pytest.mark.parametrize(("raw", "kinds"), list(letters()))

@@ -15,7 +15,6 @@ from relay.app.clock import Ids
 from relay.app.graph import Foundation, Graph, build
 from relay.delivery.board import Board
 from relay.inspect.inspector import Inspector
-from relay.inspect.lexica import load_lexicon
 from relay.mail.message import Envelope, Message, Origin
 from relay.mail.reply import Reply
 from relay.observe.events import Event
@@ -137,7 +136,7 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
     heard: list[Event] = []
     store = SqliteStore(loaded.state_dir, Spool(loaded.state_dir / "spool"))
     opened = await store.open(clock(), clock() + loaded.retry.waits[0])
-    inspector = Inspector(load_gateways())
+    inspector = Inspector(load_gateways(), loaded.classification.guide)
     base = Foundation(
         store=store,
         board=Board(opened.health),
@@ -149,7 +148,7 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
         providers=Providers(),
     )
     house = Box(base, clock, heard)
-    house.graph = build(loaded, base, load_lexicon(loaded.classification.phrases))
+    house.graph = build(loaded, base)
     store.set_limits({name: channel.limits for name, channel in loaded.channels.items()})
     store.tell(house.graph.changed)
     await store.plan_again(house.graph.fingerprint, house.graph.plan_again, clock())
