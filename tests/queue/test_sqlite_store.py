@@ -553,7 +553,7 @@ def test_mail_is_claimed_in_the_commit_that_puts_it(tmp_path, monkeypatch):
                 return await store.claim("direct", ROOM, NOON)
 
             claimed = group.create_task(lane())
-            await asyncio.sleep(0)
+            await store.probe()
             commits.clear()
             await store.put(entry(plan=DIRECT))
             assert len((await claimed).leases) == 1
@@ -880,7 +880,6 @@ _PUT_LOOP = """
     from making import MINUTE, NOON, entry
     from relay.queue.spool import Spool
     from relay.queue.sqlite import SqliteStore
-from relay.queue.sqlite.writer import Writer
     from relay.queue.store import StoreError
 
     async def main(folder):

@@ -153,8 +153,8 @@ classification:
         + NATIVE,
     )
     said = settings.classification
-    assert said.trusted == {"127.0.0.1:25", "blog"}
-    assert said.application_kinds == {"shop": Kind.INVOICE}
+    assert said.guide.trusted == {"127.0.0.1:25", "blog"}
+    assert said.guide.application_kinds == {"shop": Kind.INVOICE}
     assert said.rules == (
         KindRule(
             name="classification rule 1 (relay.yaml:10)",
@@ -167,7 +167,7 @@ classification:
             kind=Kind.DIRECT,
         ),
     )
-    assert said.phrases == (
+    assert said.guide.phrases == (
         Phrase("Akonto*", Concept.INVOICE, "de", OWN_WEIGHT),
         Phrase("beleg", Concept.INVOICE, "de", 0.5),
         Phrase("Akontoplan", Concept.TRAP, "de", OWN_WEIGHT),

@@ -31,6 +31,7 @@ T = TypeVar("T")
 Op = Callable[[sqlite3.Connection], T]
 
 _MAX_BATCH = 256
+_MAX_TURNS = 2  # of the loop that a transaction stays open for more
 _COMPANY_SECONDS = 0.002  # that a settled delivery waits for other work to share its commit
 _BUSY_MS = 5000  # for another program that has the file open, in the thread only
 _CHECK_UP_TO_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
@@ -53,6 +54,8 @@ class _Batch:
 
     jobs: list[_Job]
     results: list[Any] = field(default_factory=list)  # of as many of them as were run
+    turns: int = 0  # of the loop that it stayed open for those who heard of it
+    is_told: bool = False  # somebody heard of it in this turn
 
 
 _Outcome = tuple[_Job, Any, BaseException | None]
@@ -169,24 +172,35 @@ class Writer:
         """Run what waits, and have it committed together with what that leads to.
 
         Who hears of a job claims in the same transaction what it put there, so that the two cost
-        one commit. They have one turn of the loop.
+        one commit.
         """
         jobs = self._next_jobs()
         if jobs[0].is_long or self._db is None or self._undos:
             self._work.put(lambda: self._settle(jobs))
             return
         batch = self._open_batch = _Batch(jobs)
-        assert self._loop is not None
         if self._tried(lambda db: self._execute(db, batch), batch):
-            _tell(jobs)
-            self._loop.call_soon(self._hand_over, batch)
+            self._stay_open(batch)
 
     def _join(self, batch: _Batch, job: _Job) -> None:
         """Run a job in the transaction that is open."""
         batch.jobs.append(job)
-        ran = self._tried(lambda db: batch.results.append(job.op(db)), batch)
-        if ran and len(batch.jobs) >= _MAX_BATCH:
-            self._hand_over(batch)
+        if self._tried(lambda db: batch.results.append(job.op(db)), batch):
+            batch.is_told |= _tell((job,))
+
+    def _stay_open(self, batch: _Batch) -> None:
+        """Give who hears of a batch a turn of the loop to join it, then have it committed."""
+        assert self._loop is not None
+        if self._open_batch is not batch:
+            return  # a job failed; it is being done one by one
+        batch.is_told |= _tell(batch.jobs)
+        if batch.is_told and batch.turns < _MAX_TURNS and len(batch.jobs) < _MAX_BATCH:
+            batch.is_told = False
+            batch.turns += 1
+            self._loop.call_soon(self._stay_open, batch)
+        else:
+            self._open_batch = None
+            self._work.put(lambda: self._commit(batch))
 
     def _tried(self, work: Op[object], batch: _Batch) -> bool:
         """Run work of a batch; if it fails, have all of the batch done one by one."""
@@ -199,12 +213,6 @@ class Writer:
             self._work.put(lambda: self._settle(batch.jobs))
             return False
         return True
-
-    def _hand_over(self, batch: _Batch) -> None:
-        """Have a batch committed, unless it was handed over before."""
-        if self._open_batch is batch:
-            self._open_batch = None
-            self._work.put(lambda: self._commit(batch))
 
     def _next_jobs(self) -> list[_Job]:
         jobs = [self._waiting.popleft()]
@@ -311,11 +319,15 @@ class Writer:
             raise _as_store_error(error) from error
 
 
-def _tell(jobs: Iterable[_Job]) -> None:
+def _tell(jobs: Iterable[_Job]) -> bool:
+    """Tell once who wants to know of jobs that were run; return whether anybody did."""
+    told = False
     for job in jobs:
         if job.tell is not None:
             tell, job.tell = job.tell, None
             tell()
+            told = True
+    return told
 
 
 def open_database(path: Path) -> sqlite3.Connection:
