@@ -127,6 +127,7 @@ class House:
         """Set the kind of messages; what of them waits goes by its new way at once."""
         plan = self.graph.plan_again
         done = await self.base.store.correct(queue_ids, kind, plan, self.base.clock())
+        await self.graph.sweep.hold_doubts()
         self._acted("correct", done.recipients)
         return done
 

@@ -205,6 +205,7 @@ class Relay:
         )
         self._store.tell(graph.changed)
         await self._store.plan_again(graph.fingerprint, graph.plan_again, utc_now())
+        await graph.sweep.hold_doubts()
         for lane in graph.lanes.values():
             self._lanes.append(lane)
             self._group.create_task(lane.run(self._group), name=f"lane {lane.name}")

@@ -130,6 +130,7 @@ class Worker:
         now = self.clock()
         return Circumstances(
             schedule=self.schedule,
+            kind=lease.kind,
             received_at=lease.received_at,
             closed=self.board.closed(now, lease.is_essential),
             now=now,

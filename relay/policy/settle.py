@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from relay.mail.attempt import Attempt, InDoubt, Refused, Sent
 from relay.mail.reply import Phase, Reply
 from relay.policy.judgement import Judgement, Retry
+from relay.policy.kinds import Kind
 from relay.policy.retry import Schedule, next_attempt_at
 from relay.policy.route import first_channel
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
@@ -23,7 +24,7 @@ class Copy:
     """What is known of one recipient of the attempt."""
 
     attempts: int  # this one included
-    doubts: int  # earlier ones that ended in doubt
+    doubts: int  # earlier ones that ended in doubt: it may have arrived by this channel
     channels: tuple[str, ...]  # of its plan
 
 
@@ -32,6 +33,7 @@ class Circumstances:
     """What a settlement depends on besides the attempt."""
 
     schedule: Schedule
+    kind: Kind
     received_at: datetime
     closed: Mapping[str, datetime]  # channels that are closed, and until when
     now: datetime
@@ -57,7 +59,8 @@ def settle(
     """Return one disposition per recipient.
 
     `judgements` has one for each outcome that is Refused, None for the others. A fault of the
-    channel never fails a message: it goes by the next channel of its plan, or waits.
+    channel never fails a message: it goes by the next channel of its plan, or waits. What may have
+    arrived by this channel waits for it.
     """
     some_sent = any(isinstance(outcome, Sent) for outcome in attempt.outcomes)
     dispositions = tuple(
@@ -74,6 +77,14 @@ def settle(
     )
 
 
+def may_have_arrived(why: str) -> str:
+    """Return what a person is told of mail that is held because it is in doubt."""
+    return (
+        f"It may have arrived: {why}. Ask the recipient: `relay queue drop` if it is there, "
+        "`relay queue release` to send it again."
+    )
+
+
 def _dispose(
     outcome: Sent | Refused | InDoubt,
     copy: Copy,
@@ -87,7 +98,9 @@ def _dispose(
             return Done(reply)
         case InDoubt(reply):
             if copy.doubts:
-                return Held(f"in doubt twice, it may have arrived: {reply}")
+                return Held(may_have_arrived(f"twice no answer came to the end of it: {reply}"))
+            if about.kind in about.schedule.held_in_doubt:
+                return Held(may_have_arrived(f"no answer came to the end of it: {reply}"))
             return Doubt(about.now + about.schedule.in_doubt_wait, reply)
         case Refused(reply=reply):
             assert judgement is not None
@@ -105,7 +118,8 @@ def _after_refusal(
     now = about.now
     if judgement.is_channel_fault:
         closed = {channel: now, **about.closed}
-        return Later(now, first_channel(copy.channels, closed), reply)
+        by = channel if copy.doubts else first_channel(copy.channels, closed)
+        return Later(now, by, reply)
     match judgement.retry:
         case Retry.NONE if reply.is_permanent and judgement.is_permanent:
             return Dead(reply)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,7 +25,8 @@ from making import (
 from relay.mail.attempt import Attempt, Refused
 from relay.mail.reply import Phase, make_reply
 from relay.policy.judgement import Retry, Scope
-from relay.policy.settle import Circumstances, Copy, channel_fault, settle
+from relay.policy.kinds import Kind
+from relay.policy.settle import Circumstances, Copy, channel_fault, may_have_arrived, settle
 from relay.policy.settlement import Dead, Done, Doubt, Held, Later
 
 BOTH = ("native", "direct")
@@ -38,10 +40,25 @@ def attempt(*outcomes, data: bool = True) -> Attempt:
     )  # fmt: skip
 
 
-def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None, age=timedelta()):
+def settled(
+    *outcomes,
+    judged,
+    channels=BOTH,
+    attempts=1,
+    doubts=0,
+    closed=None,
+    age=timedelta(),
+    kind=Kind.INVOICE,
+):
     judgements = [judged if isinstance(outcome, Refused) else None for outcome in outcomes]
     copies = [Copy(attempts=attempts, doubts=doubts, channels=channels)] * len(outcomes)
-    about = Circumstances(schedule=SCHEDULE, received_at=NOON - age, closed=closed or {}, now=NOON)
+    about = Circumstances(
+        schedule=replace(SCHEDULE, held_in_doubt=frozenset({Kind.MARKETING})),
+        kind=kind,
+        received_at=NOON - age,
+        closed=closed or {},
+        now=NOON,
+    )
     return settle(attempt(*outcomes), copies, judgements, about).dispositions
 
 
@@ -88,8 +105,25 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
         ),
         pytest.param(
             in_doubt(), None, {"doubts": 1},
-            Held(f"in doubt twice, it may have arrived: {in_doubt().reply}"),
+            Held(may_have_arrived(f"twice no answer came to the end of it: {in_doubt().reply}")),
             id="in doubt twice",
+        ),
+        pytest.param(
+            in_doubt(), None, {"kind": Kind.MARKETING},
+            Held(may_have_arrived(f"no answer came to the end of it: {in_doubt().reply}")),
+            id="of a kind that nobody is to get twice",
+        ),
+        pytest.param(
+            refused(450), GREYLISTED, {"kind": Kind.MARKETING, "doubts": 1},
+            Later(NOON + MINUTE, "native", refused(450).reply), id="of such a kind, but refused",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {"doubts": 1}, Later(NOON, "native", NO),
+            id="in doubt before: never by another channel",
+        ),
+        pytest.param(
+            refused(550), RECIPIENT_FAULT, {"doubts": 1}, Dead(NO),
+            id="in doubt before: it has not arrived",
         ),
         pytest.param(
             refused(421), judgement(Retry.RECONNECT), {},
@@ -135,7 +169,9 @@ def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
 def test_gives_back_what_the_provider_has_not_counted(outcomes, data, expected):
     judged = [RECIPIENT_FAULT if isinstance(outcome, Refused) else None for outcome in outcomes]
     copies = [Copy(attempts=1, doubts=0, channels=BOTH)] * len(outcomes)
-    about = Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON)
+    about = Circumstances(
+        schedule=SCHEDULE, kind=Kind.INVOICE, received_at=NOON, closed={}, now=NOON
+    )
     done = settle(attempt(*outcomes, data=data), copies, judged, about)
     assert (done.refund_messages, done.refund_recipients) == expected
 

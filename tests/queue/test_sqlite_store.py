@@ -92,7 +92,11 @@ async def finish(
          for t in lease.targets],
         judgements,
         Circumstances(
-            schedule=SCHEDULE, received_at=lease.received_at, closed={}, now=done.ended_at
+            schedule=SCHEDULE,
+            kind=lease.kind,
+            received_at=lease.received_at,
+            closed={},
+            now=done.ended_at,
         ),
     )  # fmt: skip
     await store.settle(lease, done, settlement, None, ())
@@ -135,7 +139,7 @@ def test_what_was_put_is_there_after_a_restart_and_what_was_being_sent_comes_bac
         found = await store.open(NOON, NOON + MINUTE)
         assert found.recovered == 1
         assert await store.possible_duplicates() == 1
-        assert await states(store) == {"queued": 1, "deferred": 1}
+        assert await states(store) == {"queued": 1, "in_doubt": 1}
         first = await store.claim("native", ROOM, NOON)
         assert len(first.leases) == 1
         assert first.next_at == NOON + MINUTE
@@ -213,7 +217,13 @@ def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
                     refusal,
                     [Copy(attempts=1, doubts=0, channels=("direct",))],
                     [RECIPIENT_FAULT],
-                    Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                    Circumstances(
+                        schedule=SCHEDULE,
+                        kind=Kind.INVOICE,
+                        received_at=NOON,
+                        closed={},
+                        now=NOON,
+                    ),
                 ).dispositions,
                 judgements=(RECIPIENT_FAULT,),
                 refund_messages=1,
@@ -465,7 +475,13 @@ def test_settling_twice_gives_a_charge_back_once(tmp_path):
                 done,
                 [Copy(attempts=1, doubts=0, channels=("direct",))],
                 [GREYLISTED],
-                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                Circumstances(
+                    schedule=SCHEDULE,
+                    kind=Kind.INVOICE,
+                    received_at=NOON,
+                    closed={},
+                    now=NOON,
+                ),
             )
             for _ in range(2):
                 await store.settle(first, done, settlement, None, ())
@@ -522,7 +538,13 @@ def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
                 done,
                 [Copy(attempts=1, doubts=0, channels=("direct",))],
                 [RECIPIENT_FAULT],
-                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                Circumstances(
+                    schedule=SCHEDULE,
+                    kind=Kind.INVOICE,
+                    received_at=NOON,
+                    closed={},
+                    now=NOON,
+                ),
             )
             report = entry("shop@example.com", kind=Kind.REPORT, reverse_path=None)
             broken = replace(report, channels=())  # one channel too few: fails inside the settling
