@@ -60,6 +60,7 @@ class Judgement:
     window: timedelta | None  # length of the quota window that is used up, if known
     cause: str  # one plain sentence for the owner
     fix: str  # what the owner can do, one plain sentence; "" for nothing
+    is_certain: bool = True  # the words say whose fault it is; else step, code and looks do
 
     @property
     def is_over_quota(self) -> bool:
@@ -70,3 +71,17 @@ class Judgement:
     def is_channel_fault(self) -> bool:
         """Return whether the channel is at fault, so that the message must not suffer."""
         return self.pause is Scope.ACCOUNT
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether a permanent reply fails the message."""
+        return self.is_permanent and self.retry is Retry.NONE and not self.is_channel_fault
+
+    @property
+    def may_be_the_accounts(self) -> bool:
+        """Return whether it fails a message though the recipient may not be the reason.
+
+        Else the words say that it is, or that the content is.
+        """
+        is_known = self.is_certain and self.category in (Category.RECIPIENT, Category.CONTENT)
+        return self.is_final and not is_known

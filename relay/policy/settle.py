@@ -15,6 +15,9 @@ from relay.policy.route import first_channel
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 
 _AT_ONCE = timedelta(seconds=1)  # for what only needs a new connection or fewer recipients
+_BEHIND = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(hours=1)
+_ABOUT_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.AFTER_DATA})
 _UNCOUNTED = frozenset({Phase.OAUTH, Phase.DNS, Phase.CONNECT, Phase.TLS, Phase.EHLO,
                         Phase.STARTTLS, Phase.AUTH, Phase.MAIL, Phase.RCPT})  # fmt: skip
 
@@ -104,7 +107,25 @@ def _dispose(
             return Doubt(about.now + about.schedule.in_doubt_wait, reply)
         case Refused(reply=reply):
             assert judgement is not None
+            if judgement.is_channel_fault:
+                return _after_channel_fault(outcome, copy, judgement, channel, about)
             return _after_refusal(reply, copy, judgement, channel, some_sent, about)
+
+
+def _after_channel_fault(
+    refused: Refused, copy: Copy, judgement: Judgement, channel: str, about: Circumstances
+) -> Later:
+    """Return when it goes by the next channel, or waits for this one.
+
+    Where a person has to mend something, and the server only said so when it knew of this mail,
+    this mail may be what is wrong: what the channel is tried with next is another one.
+    """
+    closed = {channel: about.now, **about.closed}
+    by = channel if copy.doubts else first_channel(copy.channels, closed)
+    due_at = about.now
+    if by == channel and judgement.retry is Retry.FIX_FIRST and refused.phase in _ABOUT_MAIL:
+        due_at = min(closed[channel], about.now + _LONGEST_PAUSE) + _BEHIND
+    return Later(due_at, by, refused.reply)
 
 
 def _after_refusal(
@@ -116,12 +137,8 @@ def _after_refusal(
     about: Circumstances,
 ) -> Disposition:
     now = about.now
-    if judgement.is_channel_fault:
-        closed = {channel: now, **about.closed}
-        by = channel if copy.doubts else first_channel(copy.channels, closed)
-        return Later(now, by, reply)
     match judgement.retry:
-        case Retry.NONE if reply.is_permanent and judgement.is_permanent:
+        case Retry.NONE if reply.is_permanent and judgement.is_final:
             return Dead(reply)
         case Retry.SPLIT if some_sent:  # the rest comes next
             return Later(now, channel, reply)

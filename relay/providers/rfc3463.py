@@ -24,6 +24,7 @@ _CATEGORIES = {
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504, 530, 534, 535, 538, 555})  # RFC 5321, 4954
 _SIZE = frozenset({"5.2.3", "5.3.4"})
 _SENDER = frozenset({"5.1.7", "5.1.8"})
+_RECIPIENT = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.2.2"})
 
 
 def judge_by_step(refused: Refused) -> Judgement:
@@ -48,7 +49,10 @@ def judge_by_step(refused: Refused) -> Judgement:
         )
     category, cause = _fault_of_mail(reply, phase)
     pause = Scope.RECIPIENT if phase is Phase.RCPT else Scope.NONE
-    return _judgement(category, Retry.NONE, pause, cause=cause, permanent=True)
+    is_certain = reply.status in _RECIPIENT | _SIZE or _subject(reply) == 6
+    return _judgement(
+        category, Retry.NONE, pause, cause=cause, permanent=True, is_certain=is_certain
+    )
 
 
 def _channel(refused: Refused, *, mend: bool) -> Judgement:
@@ -108,7 +112,13 @@ def _subject(reply: Reply) -> int:
 
 
 def _judgement(
-    category: Category, retry: Retry, pause: Scope, *, cause: str, permanent: bool = False
+    category: Category,
+    retry: Retry,
+    pause: Scope,
+    *,
+    cause: str,
+    permanent: bool = False,
+    is_certain: bool = False,
 ) -> Judgement:
     return Judgement(
         entry=ENTRY,
@@ -121,4 +131,5 @@ def _judgement(
         window=None,
         cause=cause,
         fix="",
+        is_certain=is_certain,
     )

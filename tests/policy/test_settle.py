@@ -88,13 +88,27 @@ def settled(
             refused(550), CHANNEL_FAULT, {}, Later(NOON, "direct", NO), id="the other channel"
         ),
         pytest.param(
-            refused(550), CHANNEL_FAULT, {"channels": ("native",)}, Later(NOON, "native", NO),
-            id="there is no other channel",
+            refused(550, phase=Phase.AUTH), CHANNEL_FAULT, {"channels": ("native",)},
+            Later(NOON, "native", NO), id="there is no other channel",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {"channels": ("native",)},
+            Later(NOON + MINUTE, "native", NO), id="perhaps its own fault: others first",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT,
+            {"channels": ("native",), "closed": {"native": NOON + 5 * MINUTE}},
+            Later(NOON + 6 * MINUTE, "native", NO), id="others first, when the pause is over",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT,
+            {"channels": ("native",), "closed": {"native": NOON + 999 * DAY}},
+            Later(NOON + HOUR + MINUTE, "native", NO), id="stopped by a person meanwhile",
         ),
         pytest.param(
             refused(550), CHANNEL_FAULT,
             {"closed": {"direct": NOON + HOUR, "native": NOON + MINUTE}},
-            Later(NOON, "native", NO), id="both closed: the one that opens first",
+            Later(NOON + 2 * MINUTE, "native", NO), id="both closed: the one that opens first",
         ),
         pytest.param(
             refused(550), CHANNEL_FAULT, {"age": 50 * DAY, "attempts": 99},
@@ -118,7 +132,8 @@ def settled(
             Later(NOON + MINUTE, "native", refused(450).reply), id="of such a kind, but refused",
         ),
         pytest.param(
-            refused(550), CHANNEL_FAULT, {"doubts": 1}, Later(NOON, "native", NO),
+            refused(550, phase=Phase.AUTH), CHANNEL_FAULT, {"doubts": 1},
+            Later(NOON, "native", NO),
             id="in doubt before: never by another channel",
         ),
         pytest.param(

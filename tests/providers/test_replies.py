@@ -107,7 +107,17 @@ def test_every_key_of_the_data_is_known():
     data = yaml.load((HERE.parent.parent / text).read_bytes(), Loader=LOADER)
     known = {
         *("id", "providers", "provider_required", "stage", "match", "catch_all", "category"),
-        *("persistence", "retry", "retry_after_s", "pause", "quota", "cause", "fix", "propose"),
+        *(
+            "persistence",
+            "certain",
+            "retry",
+            "retry_after_s",
+            "pause",
+            "quota",
+            "cause",
+            "fix",
+            "propose",
+        ),
         *("confidence", "source", "note"),
     }
     for entry in data["entries"]:

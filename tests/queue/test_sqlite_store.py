@@ -44,6 +44,7 @@ from relay.policy.health import Open, Paused
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
 from relay.policy.plan import Plan
+from relay.policy.runs import Run
 from relay.policy.settle import Circumstances, Copy, settle
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Correction, Lease
@@ -758,20 +759,41 @@ def test_what_documents_say_is_kept(tmp_path):
     run(story)
 
 
+def test_a_sender_is_told_of_a_delay_once_however_often_a_person_retries(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry())
+            (lease,) = (await store.claim("native", ROOM, NOON)).leases
+            await finish(store, lease, refused(450), judgement=GREYLISTED)
+            (late,) = await store.overdue(NOON + HOUR, 10)
+            await store.notice([late.id], ())
+            assert await store.retry(Selection(state=State.DEFERRED), NOON) == 1
+            assert await store.overdue(NOON + HOUR, 10) == []
+
+    run(story)
+
+
 def test_the_health_of_channels_survives_a_restart(tmp_path):
     paused = Paused(
         entry="auth", category="auth", cause="c", fix="f", reply="535 no", since=NOON,
         until=NOON + HOUR, failures=2,
     )  # fmt: skip
+    run_of_two = Run(likeness="550 - no", domains=("a.example", "b.example"), failed=("1", "2"))
+    healths = {
+        "direct": paused,
+        "native": Open(),
+        "open": Open(run=run_of_two),
+        "paused": replace(paused, run=run_of_two),
+    }
 
     async def story():
         async with opened(tmp_path) as store:
-            await store.set_health("direct", paused)
-            await store.set_health("native", Open())
+            for channel, health in healths.items():
+                await store.set_health(channel, health)
         store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
         found = await store.open(NOON, NOON)
         await store.close()
-        assert found.health == {"direct": paused, "native": Open()}
+        assert found.health == healths
 
     run(story)
 

@@ -54,7 +54,7 @@ def retry(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
         "r.state IN ('queued', 'deferred', 'in_doubt', 'failed') AND m.has_content = 1",
         selection,
         "state = CASE state WHEN 'failed' THEN 'queued' ELSE state END, due_at = ?,"
-        " finished_at = NULL, noticed = 0",
+        " finished_at = NULL, noticed = CASE state WHEN 'failed' THEN 0 ELSE noticed END",
         (to_ms(now),),
         reopen=True,
     )
