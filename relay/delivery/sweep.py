@@ -110,7 +110,10 @@ class Sweep:
         ]
         if stuck:
             days = self.schedule.give_up_after / timedelta(days=1)
-            why = f"its channel did not work for {days:g} days; release it when it does"
+            why = (
+                f"Its channel did not work for {days:g} days. `relay queue release` sends it when "
+                "the channel works again, `relay queue drop` gives it up."
+            )
             await self.store.give_up(stuck, State.HELD, why, (), now)
         return len(stuck)
 

@@ -73,6 +73,11 @@ class Judgement:
         return self.pause is Scope.ACCOUNT
 
     @property
+    def is_of_the_way(self) -> bool:
+        """Return whether another channel may be trusted, or set up, where this one is not."""
+        return self.retry is Retry.FIX_FIRST or self.category is Category.REPUTATION
+
+    @property
     def is_final(self) -> bool:
         """Return whether a permanent reply fails the message."""
         return self.is_permanent and self.retry is Retry.NONE and not self.is_channel_fault

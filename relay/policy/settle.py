@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from relay.mail.attempt import Attempt, InDoubt, Refused, Sent
 from relay.mail.reply import Phase, Reply
-from relay.policy.judgement import Judgement, Retry
+from relay.policy.judgement import Category, Judgement, Retry
 from relay.policy.kinds import Kind
 from relay.policy.retry import Schedule, next_attempt_at
 from relay.policy.route import first_channel
@@ -17,6 +17,9 @@ from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later,
 _AT_ONCE = timedelta(seconds=1)  # for what only needs a new connection or fewer recipients
 _BEHIND = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=1)
+_OWN_FAULTS = frozenset(
+    {Category.RECIPIENT, Category.CONTENT, Category.POLICY, Category.UNKNOWN}
+)  # of recipient, content or sender address: of a message that was tried in vain for days
 _ABOUT_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.AFTER_DATA})
 _UNCOUNTED = frozenset({Phase.OAUTH, Phase.DNS, Phase.CONNECT, Phase.TLS, Phase.EHLO,
                         Phase.STARTTLS, Phase.AUTH, Phase.MAIL, Phase.RCPT})  # fmt: skip
@@ -88,6 +91,14 @@ def may_have_arrived(why: str) -> str:
     )
 
 
+def _given_up(reply: Reply, about: Circumstances) -> Held:
+    days = about.schedule.give_up_after / timedelta(days=1)
+    return Held(
+        f"It was tried for {days:g} days, and the fault is not its own: {reply}. "
+        "`relay queue release` tries it again, `relay queue drop` gives it up."
+    )
+
+
 def _dispose(
     outcome: Sent | Refused | InDoubt,
     copy: Copy,
@@ -137,6 +148,9 @@ def _after_refusal(
     about: Circumstances,
 ) -> Disposition:
     now = about.now
+    others = tuple(name for name in copy.channels if name != channel)
+    if judgement.is_of_the_way and not copy.doubts and copy.attempts <= len(others):
+        return Later(now, first_channel(others, about.closed), reply)
     match judgement.retry:
         case Retry.NONE if reply.is_permanent and judgement.is_final:
             return Dead(reply)
@@ -146,7 +160,7 @@ def _after_refusal(
             return Later(now + _AT_ONCE, channel, reply)
     due_at = next_attempt_at(about.schedule, copy.attempts, about.received_at, now)
     if due_at is None:
-        return Dead(reply)
+        return Dead(reply) if judgement.category in _OWN_FAULTS else _given_up(reply, about)
     asked = now + (judgement.retry_after or timedelta())
     last = about.received_at + about.schedule.give_up_after
     return Later(min(max(due_at, asked), last), channel, reply)

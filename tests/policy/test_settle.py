@@ -24,13 +24,14 @@ from making import (
 
 from relay.mail.attempt import Attempt, Refused
 from relay.mail.reply import Phase, make_reply
-from relay.policy.judgement import Retry, Scope
+from relay.policy.judgement import Category, Retry, Scope
 from relay.policy.kinds import Kind
 from relay.policy.settle import Circumstances, Copy, channel_fault, may_have_arrived, settle
 from relay.policy.settlement import Dead, Done, Doubt, Held, Later
 
 BOTH = ("native", "direct")
 NO = make_reply(550, "no")
+NOT_TRUSTED = judgement(Retry.NONE, permanent=True, category=Category.REPUTATION)
 
 
 def attempt(*outcomes, data: bool = True) -> Attempt:
@@ -153,8 +154,33 @@ def settled(
             Later(NOON + MINUTE, "native", refused(450).reply), id="4yz is never final",
         ),
         pytest.param(
-            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {},
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {"channels": ("native",)},
             Later(NOON + MINUTE, "native", NO), id="what can be mended is not failed",
+        ),
+        pytest.param(
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {},
+            Later(NOON, "direct", NO), id="nor has it to wait where another channel may take it",
+        ),
+        pytest.param(
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {"attempts": 2},
+            Later(NOON + 5 * MINUTE, "native", NO), id="once round",
+        ),
+        pytest.param(
+            refused(550), NOT_TRUSTED, {}, Later(NOON, "direct", NO),
+            id="another channel may be trusted",
+        ),
+        pytest.param(
+            refused(550), NOT_TRUSTED, {"doubts": 1}, Dead(NO),
+            id="but not what may have arrived",
+        ),
+        pytest.param(refused(550), NOT_TRUSTED, {"attempts": 2}, Dead(NO), id="neither is"),
+        pytest.param(
+            refused(451), judgement(category=Category.SERVER), {"age": 5 * DAY},
+            Held(
+                f"It was tried for 5 days, and the fault is not its own: {refused(451).reply}. "
+                "`relay queue release` tries it again, `relay queue drop` gives it up."
+            ),
+            id="too old, by a fault of the server",
         ),
     ],
 )  # fmt: skip
