@@ -164,7 +164,7 @@ class Worker:
             Failure(
                 forward_path=target.forward_path,
                 reply=disposition.reply,
-                cause=judgement.cause if judgement else "",
+                cause=_in_words(judgement),
                 upstream=attempt.upstream,
                 attempted_at=attempt.ended_at,
             )
@@ -234,6 +234,13 @@ class Worker:
                     recipients=sum(isinstance(d, Dead) for d in settlement.dispositions),
                 )
             )
+
+
+def _in_words(judgement: Judgement | None) -> str:
+    """Return what a sender is told of a failure; not how to mend what was tried for days."""
+    if judgement is None:
+        return ""
+    return f"{judgement.cause} {judgement.fix}" if judgement.is_final else judgement.cause
 
 
 def _parcel(lease: Lease) -> Parcel:

@@ -59,7 +59,7 @@ class Judgement:
     advice: timedelta | None  # as the dictionary says, where the reply names no time
     window: timedelta | None  # length of the quota window that is used up, if known
     cause: str  # one plain sentence for the owner
-    fix: str  # what the owner can do, one plain sentence; "" for nothing
+    fix: str  # what the owner can do, one plain sentence
     is_certain: bool = True  # the words say whose fault it is; else step, code and looks do
 
     @property

@@ -130,7 +130,7 @@ def _account(run: Run) -> Judgement:
             "seems to refuse this account, not the recipients."
         ),
         fix=(
-            "Sign in on the website of the provider and look for a notice, or send its words to "
-            f"its support.{again if run.failed else ''}"
+            "Sign in at the provider's website and look for a notice, or ask its support."
+            f"{again if run.failed else ''}"
         ),
     )
