@@ -11,9 +11,9 @@ from relay import __version__
 from relay.app.graph import Foundation, Graph
 from relay.observe import events
 from relay.observe.snapshot import ChannelView, Snapshot
-from relay.policy.accounting import WAITING
+from relay.policy.accounting import WAITING, State
 from relay.policy.corrections import propose
-from relay.policy.health import Health, Open, Stopped
+from relay.policy.health import Health, Stopped, resumed
 from relay.policy.kinds import Kind
 from relay.queue.rows import MessageRow, RecipientRow
 from relay.queue.store import Corrected, Selection, StoreError
@@ -127,6 +127,7 @@ class House:
         """Set the kind of messages; what of them waits goes by its new way at once."""
         plan = self.graph.plan_again
         done = await self.base.store.correct(queue_ids, kind, plan, self.base.clock())
+        await self.graph.sweep.hold_doubts()
         self._acted("correct", done.recipients)
         return done
 
@@ -149,7 +150,11 @@ class House:
 
     async def resume(self, channel: str) -> str:
         """Let a channel send."""
-        await self._set_health(channel, Open())
+        await self._set_health(channel, resumed(self.base.board.health(channel)))
+        await self.base.store.retry(
+            Selection(channel=channel, state=State.DEFERRED), self.base.clock()
+        )
+        self.graph.changed(channel)
         self.base.journal.record(events.ChannelResumed(channel=channel, why="resumed by hand"))
         return f"{channel} sends again"
 

@@ -27,12 +27,13 @@ from relay.observe import events
 from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
+from relay.policy.accounting import State
 from relay.policy.health import Health
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
-from relay.queue.store import Opened, StoreError
+from relay.queue.store import Opened, Selection, StoreError
 from relay.settings.mistakes import SettingsError
 from relay.settings.provided import known_providers
 from relay.settings.values import Settings
@@ -203,6 +204,7 @@ class Relay:
         )
         self._store.tell(graph.changed)
         await self._store.plan_again(graph.fingerprint, graph.plan_again, utc_now())
+        await graph.sweep.hold_doubts()
         for lane in graph.lanes.values():
             self._lanes.append(lane)
             self._group.create_task(lane.run(self._group), name=f"lane {lane.name}")
@@ -325,6 +327,8 @@ class Relay:
         self._tasks.clear()
         old, self._lanes = self._lanes, []
         self._front.graph = self._house.graph = graph
+        for channel in filter(self._house.base.board.is_paused, graph.channels):
+            await self._store.retry(Selection(channel=channel, state=State.DEFERRED), utc_now())
         await self._use(graph)
         for lane in old:
             self._group.create_task(self._retire(lane), name=f"retire {lane.name}")

@@ -56,9 +56,8 @@ def why_closed(channel: Json, now: datetime) -> str:
         case "stopped":
             return f"stopped by {health['by']}"
         case "paused":
-            return (
-                f"paused ({health['cause']}), tried again {due(parse_time(health['until']), now)}"
-            )
+            again = due(parse_time(health["until"]), now)
+            return f"paused, tried again {again}: {health['cause']}"
     room_at = when_room(channel)
     return f"at its limit, room {due(room_at, now)}" if room_at else ""
 

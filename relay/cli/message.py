@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
 from relay.cli.daemon import Json
 from relay.cli.terminal import Styled, Words, say
 from relay.cli.words import clock, count, due, moment, parse_time, percent, size, when
 from relay.policy.accounting import FINAL, WAITING, State
+from relay.policy.judgement import Retry
+
+if TYPE_CHECKING:
+    from relay.providers.entries import Entry
 
 
 def state_style(state: str) -> str:
@@ -96,6 +102,8 @@ def _show_recipient(
     mine = [attempt for number, attempt in attempts if number == recipient["id"]]
     for index, attempt in enumerate(mine, 1):
         _show_attempt(index, attempt)
+    if mine and (known := _known().get(mine[-1]["entry"])) and _is_of_use(known, State(state)):
+        say(f"to do     {known.fix}")
     if not mine and recipient["attempts"]:
         say(f"attempts  {recipient['attempts']}")
 
@@ -146,5 +154,20 @@ def _show_attempt(index: int, attempt: Json) -> None:
     at = moment(parse_time(attempt["at"]))
     say(f"{head}{at} by {place}: ", Styled(result, style), f" after {attempt['seconds']:.1f} s")
     say(f"          {attempt['reply']}")
-    if attempt["entry"]:
-        say(f"          known as {attempt['entry']}")
+    if known := _known().get(attempt["entry"]):
+        say(f"          {known.cause} ({known.id})")
+
+
+def _is_of_use(known: Entry, state: State) -> bool:
+    """Return whether to say what can be done; of what is over, not that it will pass."""
+    if state in WAITING:
+        return True
+    return state in (State.HELD, State.FAILED) and known.retry in (Retry.NONE, Retry.FIX_FIRST)
+
+
+@cache
+def _known() -> Mapping[str, Entry]:
+    """Return the entries that say what a reply means; those that only know its code do not."""
+    from relay.providers.replies import ReplyDictionary  # of all commands only this one needs it
+
+    return {entry.id: entry for entry in ReplyDictionary.load().entries if not entry.catch_all}

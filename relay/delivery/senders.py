@@ -82,7 +82,7 @@ class SenderCheck:
         moves: dict[int, str] = {}
         for item in mine:
             others = tuple(each for each in item.plan.channels if each != name)
-            if others:
+            if others and not item.doubts:
                 moves[item.id] = first_channel(others, self.board.closed(now, item.is_essential))
         held = [item.id for item in mine if item.id not in moves]
         if moves:

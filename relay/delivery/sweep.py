@@ -18,8 +18,9 @@ from relay.observe.journal import Journal
 from relay.policy.accounting import State
 from relay.policy.health import Paused, Stopped
 from relay.policy.retry import Schedule
+from relay.policy.settle import may_have_arrived
 from relay.queue.rows import Turn, Waiting
-from relay.queue.store import Retention, Store, StoreError
+from relay.queue.store import Retention, Selection, Store, StoreError
 
 _EVERY = timedelta(seconds=20)
 _AT_ONCE = 500
@@ -58,11 +59,23 @@ class Sweep:
         """Do everything that is due."""
         now = self.clock()
         lost = await self.store.take_back(self.in_flight(), now)
+        if lost:
+            await self.hold_doubts()
         expired = await self._hold_expired(now)
         notices = await self._notice(now)
         purged = await self._purge(now)
         if lost or expired or notices or purged:
             self.journal.record(events.Swept(expired=expired, purged=purged, notices=notices))
+
+    async def hold_doubts(self) -> None:
+        """Hold what is in doubt and of a kind that the owner wants nobody to get twice.
+
+        That is what broke off at the last end of the relay, and what the settings or a correction
+        say so of since; the rest is held by its own attempt (`settle`).
+        """
+        why = may_have_arrived("it was being sent when that broke off")
+        for kind in self.schedule.held_in_doubt:
+            await self.store.hold(Selection(state=State.IN_DOUBT, kind=kind), why)
 
     async def _purge(self, now: datetime) -> int:
         """Forget what is old, in parts that keep nobody waiting; return how many messages."""
@@ -97,7 +110,10 @@ class Sweep:
         ]
         if stuck:
             days = self.schedule.give_up_after / timedelta(days=1)
-            why = f"its channel did not work for {days:g} days; release it when it does"
+            why = (
+                f"Its channel did not work for {days:g} days. `relay queue release` sends it when "
+                "the channel works again, `relay queue drop` gives it up."
+            )
             await self.store.give_up(stuck, State.HELD, why, (), now)
         return len(stuck)
 

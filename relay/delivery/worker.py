@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.channels.channel import Channel, Parcel
@@ -15,9 +15,10 @@ from relay.mail.dsn import Action, Failure
 from relay.observe import events
 from relay.observe.events import Result
 from relay.observe.journal import Journal
-from relay.policy.health import Health, Open, Paused, after_fault
+from relay.policy.health import Health, Open, Paused, Stopped, after_fault
 from relay.policy.judgement import Judgement
 from relay.policy.retry import Schedule
+from relay.policy.runs import Run, blame, run_after
 from relay.policy.settle import Circumstances, Copy, channel_fault, settle
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 from relay.queue.rows import Lease
@@ -51,7 +52,9 @@ class Worker:
             for outcome in attempt.outcomes
         )
         reset_at = await self._learn(lease, attempt, judgements)
-        health = self._health_after(attempt, judgements, reset_at)
+        run = self._run_after(lease, attempt, judgements)
+        judgements = blame(run, attempt, judgements)
+        health = self._health_after(attempt, judgements, run, reset_at)
         settlement = settle(attempt, _copies(lease), judgements, self._circumstances(lease))
         reports = self._reports(lease, attempt, settlement)
         await self._write(lease, attempt, settlement, health, reports)
@@ -86,10 +89,20 @@ class Worker:
         health = self.board.health(self.channel.name)
         return isinstance(health, Paused) and attempt.started_at < health.until
 
+    def _run_after(
+        self, lease: Lease, attempt: Attempt, judgements: tuple[Judgement | None, ...]
+    ) -> Run | None:
+        """Return the run of equal refusals that the channel is in."""
+        health = self.board.health(self.channel.name)
+        run = None if isinstance(health, Stopped) else health.run
+        paths = [target.forward_path for target in lease.targets]
+        return run_after(run, attempt, judgements, paths, lease.queue_id)
+
     def _health_after(
         self,
         attempt: Attempt,
         judgements: tuple[Judgement | None, ...],
+        run: Run | None,
         reset_at: datetime | None,
     ) -> Health | None:
         """Note what the attempt says of the channel; return its new state, None if it has none.
@@ -101,15 +114,21 @@ class Worker:
         before = self.board.health(name)
         if self._says_nothing_new(attempt):
             return None
+        after = before if isinstance(before, Stopped) else replace(before, run=run)
         fault = channel_fault(attempt, judgements)
         if fault is not None:
             judgement, reply = fault
-            after = after_fault(before, judgement, str(reply), self.clock(), reset_at)
-        elif isinstance(before, Paused):
-            after = Open()
-        else:
+            after = after_fault(after, judgement, str(reply), self.clock(), reset_at)
+        elif isinstance(after, Paused):
+            after = Open(run=run)
+        if after == before:
             return None
         self.board.set_health(name, after)
+        self._tell_health(before, after)
+        return after
+
+    def _tell_health(self, before: Health, after: Health) -> None:
+        name = self.channel.name
         if isinstance(after, Paused):
             self.journal.record(
                 events.ChannelPaused(
@@ -121,15 +140,17 @@ class Worker:
                     until=after.until,
                 )
             )
-        elif isinstance(after, Open):
+        elif isinstance(before, Paused):
             self.journal.record(events.ChannelResumed(channel=name, why="a message went through"))
+        else:
+            return
         self.changed(name)
-        return after
 
     def _circumstances(self, lease: Lease) -> Circumstances:
         now = self.clock()
         return Circumstances(
             schedule=self.schedule,
+            kind=lease.kind,
             received_at=lease.received_at,
             closed=self.board.closed(now, lease.is_essential),
             now=now,
@@ -143,7 +164,7 @@ class Worker:
             Failure(
                 forward_path=target.forward_path,
                 reply=disposition.reply,
-                cause=judgement.cause if judgement else "",
+                cause=_in_words(judgement),
                 upstream=attempt.upstream,
                 attempted_at=attempt.ended_at,
             )
@@ -213,6 +234,13 @@ class Worker:
                     recipients=sum(isinstance(d, Dead) for d in settlement.dispositions),
                 )
             )
+
+
+def _in_words(judgement: Judgement | None) -> str:
+    """Return what a sender is told of a failure; not how to mend what was tried for days."""
+    if judgement is None:
+        return ""
+    return f"{judgement.cause} {judgement.fix}" if judgement.is_final else judgement.cause
 
 
 def _parcel(lease: Lease) -> Parcel:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.policy.judgement import Judgement, Retry
+from relay.policy.runs import Run
 
 _FIX_FIRST_WAITS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1))
 _BACKOFF_WAITS = (
@@ -19,9 +20,11 @@ _BACKOFF_WAITS = (
 _QUOTA_WAIT = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
     """It sends."""
+
+    run: Run | None = None  # of equal refusals, since the last success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,7 @@ class Paused:
     since: datetime
     until: datetime
     failures: int  # in a row, at least one
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,13 @@ def after_fault(
         since=since,
         until=now + wait,
         failures=failures,
+        run=health.run,
     )
+
+
+def resumed(health: Health) -> Health:
+    """Return the state after a person lets it send; a run of equal refusals is remembered."""
+    return Open() if isinstance(health, Stopped) else Open(run=health.run)
 
 
 def _grow(waits: tuple[timedelta, ...], failures: int) -> timedelta:

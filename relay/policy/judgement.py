@@ -59,7 +59,8 @@ class Judgement:
     advice: timedelta | None  # as the dictionary says, where the reply names no time
     window: timedelta | None  # length of the quota window that is used up, if known
     cause: str  # one plain sentence for the owner
-    fix: str  # what the owner can do, one plain sentence; "" for nothing
+    fix: str  # what the owner can do, one plain sentence
+    is_certain: bool = True  # the words say whose fault it is; else step, code and looks do
 
     @property
     def is_over_quota(self) -> bool:
@@ -70,3 +71,22 @@ class Judgement:
     def is_channel_fault(self) -> bool:
         """Return whether the channel is at fault, so that the message must not suffer."""
         return self.pause is Scope.ACCOUNT
+
+    @property
+    def is_of_the_way(self) -> bool:
+        """Return whether another channel may be trusted, or set up, where this one is not."""
+        return self.retry is Retry.FIX_FIRST or self.category is Category.REPUTATION
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether a permanent reply fails the message."""
+        return self.is_permanent and self.retry is Retry.NONE and not self.is_channel_fault
+
+    @property
+    def may_be_the_accounts(self) -> bool:
+        """Return whether it fails a message though the recipient may not be the reason.
+
+        Else the words say that it is, or that the content is.
+        """
+        is_known = self.is_certain and self.category in (Category.RECIPIENT, Category.CONTENT)
+        return self.is_final and not is_known

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from relay.policy.kinds import Kind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
@@ -13,6 +15,7 @@ class Schedule:
     waits: tuple[timedelta, ...]  # at least one
     give_up_after: timedelta  # counted from reception
     in_doubt_wait: timedelta  # after an outcome in doubt
+    held_in_doubt: frozenset[Kind] = frozenset()  # the others are sent once more after that wait
     delay_notice_after: timedelta | None  # counted from reception; None: the sender is never told
 
 

@@ -16,6 +16,7 @@ from relay.policy.judgement import Category, Retry, Scope
 
 BOUNCE = "bounce"  # the stage of what is reported by mail, after a 250
 _NOT_A_REPLY = "-1"
+_NEVER = "(?!)"  # matches nothing
 _STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![.\d])")
 _BLANKS = re.compile(r"\s+")
 
@@ -36,6 +37,7 @@ class Entry:
     ports: frozenset[int]
     securities: frozenset[str]
     host: str | None  # regular expression
+    certain: str  # regular expression; without it in the text, the fault may be the account's
     catch_all: bool
     category: Category
     is_permanent: bool
@@ -81,6 +83,7 @@ def read_entry(data: Mapping[str, Any]) -> Entry:
         ports=frozenset(when.get("port", ())),
         securities=frozenset(when.get("security", ())),
         host=when.get("host"),
+        certain=_NEVER if data.get("certain") is False else data.get("certain", ""),
         catch_all=data.get("catch_all", False),
         category=Category(data["category"]),
         is_permanent=data["persistence"] == "permanent",

@@ -69,7 +69,7 @@ class ReplyDictionary:
             by_step = judge_by_step(refused)
             judgement = dataclasses.replace(by_step, entry=entry.id, advice=entry.retry_after)
         else:
-            judgement = _judgement(entry)
+            judgement = _judgement(entry, failure)
         return _timed(_spared(judgement, refused), entry, failure)
 
     def find(self, failure: Failure, provider: str | None) -> Entry | None:
@@ -94,7 +94,7 @@ def _may_speak(entry: Entry, failure: Failure, provider: str | None) -> bool:
     return not entry.providers or provider is None or failure.stage == BOUNCE
 
 
-def _judgement(entry: Entry) -> Judgement:
+def _judgement(entry: Entry, failure: Failure) -> Judgement:
     return Judgement(
         entry=entry.id,
         category=entry.category,
@@ -106,6 +106,7 @@ def _judgement(entry: Entry) -> Judgement:
         window=entry.window,
         cause=entry.cause,
         fix=entry.fix,
+        is_certain=expression(entry.certain).search(failure.text) is not None,
     )
 
 

@@ -24,6 +24,28 @@ _CATEGORIES = {
 _NOT_UNDERSTOOD = frozenset({500, 502, 503, 504, 530, 534, 535, 538, 555})  # RFC 5321, 4954
 _SIZE = frozenset({"5.2.3", "5.3.4"})
 _SENDER = frozenset({"5.1.7", "5.1.8"})
+_RECIPIENT = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.2.2"})
+
+
+_Words = tuple[str, str]  # cause and fix
+_AGAIN = "Just wait: relay tries again by itself."
+_AT_FIRST = (
+    "Just wait at first: relay tries again by itself. If it stays so, try the channel with "
+    "`relay connect`."
+)
+_READ = "Read the server's words. If they are not clear, send them to the provider's support."
+_TOO_LARGE = (
+    "The message is too large for the server.",
+    "Make its attachment smaller, or send a link for downloading.",
+)
+_NOT_THIS_SENDER = (
+    "The server does not take this sender address.",
+    "Use the account's address as sender; `senders` lets relay do that.",
+)
+_NOT_THIS_RECIPIENT = (
+    "The server does not take this recipient.",
+    "Check the address; the server's words may say more.",
+)
 
 
 def judge_by_step(refused: Refused) -> Judgement:
@@ -44,11 +66,17 @@ def judge_by_step(refused: Refused) -> Judgement:
             Category.OVER_QUOTA,
             Retry.SPLIT,
             Scope.NONE,
-            cause="The server takes fewer recipients in one message.",
+            words=(
+                "The message has more recipients than the server takes at once.",
+                "Just wait: relay sends it in parts.",
+            ),
         )
-    category, cause = _fault_of_mail(reply, phase)
+    category, words = _fault_of_mail(reply, phase)
     pause = Scope.RECIPIENT if phase is Phase.RCPT else Scope.NONE
-    return _judgement(category, Retry.NONE, pause, cause=cause, permanent=True)
+    is_certain = reply.status in _RECIPIENT | _SIZE or _subject(reply) == 6
+    return _judgement(
+        category, Retry.NONE, pause, words=words, permanent=True, is_certain=is_certain
+    )
 
 
 def _channel(refused: Refused, *, mend: bool) -> Judgement:
@@ -57,7 +85,10 @@ def _channel(refused: Refused, *, mend: bool) -> Judgement:
         _CATEGORIES.get(refused.phase, Category.CONFIG),
         Retry.FIX_FIRST if mend else Retry.BACKOFF,
         Scope.ACCOUNT,
-        cause="The server cannot be used as it is; its text gives the reason.",
+        words=(
+            "The server cannot be used as it is; its words give the reason.",
+            _READ if mend else _AT_FIRST,
+        ),
         permanent=mend,
     )
 
@@ -68,7 +99,7 @@ def _passing(refused: Refused) -> Judgement:
         Category.RECIPIENT if at_recipient else Category.SERVER,
         Retry.BACKOFF,
         Scope.RECIPIENT if at_recipient else Scope.NONE,
-        cause="The server asks to try again later.",
+        words=("The server asks to try again later.", _AGAIN),
     )
 
 
@@ -85,21 +116,24 @@ def _is_too_many(reply: Reply) -> bool:
     return reply.status == "5.5.3" or (reply.code == 552 and reply.status is None)
 
 
-def _fault_of_mail(reply: Reply, phase: Phase) -> tuple[Category, str]:
+def _fault_of_mail(reply: Reply, phase: Phase) -> tuple[Category, _Words]:
     if reply.status in _SIZE or (reply.code == 552 and phase is not Phase.RCPT):
-        return Category.CONTENT, "The message is too large for the server."
+        return Category.CONTENT, _TOO_LARGE
     if reply.status in _SENDER:
-        return Category.POLICY, "The server does not take this sender address."
+        return Category.POLICY, _NOT_THIS_SENDER
     subject = _subject(reply)
     if subject == 6:
-        return Category.CONTENT, "The server does not take this content."
+        return Category.CONTENT, ("The server does not take this content.", _READ)
     if subject == 7:
-        return Category.POLICY, "A rule of the server forbids it; its text gives the reason."
+        return Category.POLICY, (
+            "A rule of the server forbids it; its words give the reason.",
+            _READ,
+        )
     if phase is Phase.RCPT or subject in (1, 2):
-        return Category.RECIPIENT, "The server does not take this recipient."
+        return Category.RECIPIENT, _NOT_THIS_RECIPIENT
     if phase is Phase.MAIL:
-        return Category.POLICY, "The server does not take this sender address."
-    return Category.CONTENT, "The server refused the message; its text gives the reason."
+        return Category.POLICY, _NOT_THIS_SENDER
+    return Category.CONTENT, ("The server refused the message; its words give the reason.", _READ)
 
 
 def _subject(reply: Reply) -> int:
@@ -108,7 +142,13 @@ def _subject(reply: Reply) -> int:
 
 
 def _judgement(
-    category: Category, retry: Retry, pause: Scope, *, cause: str, permanent: bool = False
+    category: Category,
+    retry: Retry,
+    pause: Scope,
+    *,
+    words: _Words,
+    permanent: bool = False,
+    is_certain: bool = False,
 ) -> Judgement:
     return Judgement(
         entry=ENTRY,
@@ -119,6 +159,7 @@ def _judgement(
         retry_after=None,
         advice=None,
         window=None,
-        cause=cause,
-        fix="",
+        cause=words[0],
+        fix=words[1],
+        is_certain=is_certain,
     )

@@ -64,6 +64,7 @@ class Waiting:
     channel: str
     plan: Plan
     attempts: int
+    doubts: int  # attempts by `channel` that ended in doubt; with one, it goes by no other
     why: str
     kind: Kind
     unsure: bool

@@ -140,7 +140,10 @@ class Store(Protocol):
         """Return what waits for `channel`, the first first; perhaps only what may go elsewhere."""
 
     async def move(self, moves: Mapping[int, str]) -> int:
-        """Let waiting recipients (by id) go by another channel; return how many did."""
+        """Let waiting recipients (by id) go by another channel; return how many did.
+
+        Those that are in doubt stay: they may have arrived by theirs.
+        """
 
     async def plan_again(self, fingerprint: str, plan: Planner, now: datetime) -> int:
         """Plan what waits anew, unless `fingerprint` is the last one; return how many."""

@@ -70,6 +70,9 @@ def build(file: model.File, document: Document, env: Mapping[str, str]) -> Setti
             waits=file.retry.waits,
             give_up_after=file.retry.give_up_after,
             in_doubt_wait=file.retry.in_doubt_wait,
+            held_in_doubt=frozenset(
+                kind for kind, do in file.retry.in_doubt.items() if do is model.WhenInDoubt.HOLD
+            ),
             delay_notice_after=file.retry.delay_notice_after,
         ),
         reports=Reports(

@@ -80,6 +80,13 @@ class CertificateChecks(StrEnum):
     OFF_ANYWHERE = "off_others_may_read_mail_and_password"
 
 
+class WhenInDoubt(StrEnum):
+    """What becomes of mail that may have been taken: no answer came to the end of it."""
+
+    AGAIN = "again"  # once more by the same channel, after `in_doubt_wait`
+    HOLD = "hold"  # until a person releases or drops it
+
+
 class SecretPlace(Part):
     """Where a secret is kept; exactly one of them."""
 
@@ -263,12 +270,19 @@ class Routing(Part):
     rules: tuple[Rule, ...] = ()
 
 
+def _by_kind(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise leaf.expected("again or hold by kind, as {marketing: hold}")
+    return value
+
+
 class Retry(Part):
     """When to try again, and when to give up."""
 
     waits: tuple[leaf.Wait, ...] = tuple(_MINUTE * minutes for minutes in (1, 5, 15, 30, 60))
     give_up_after: leaf.Wait = timedelta(days=5)
     in_doubt_wait: leaf.Wait = 30 * _MINUTE
+    in_doubt: Annotated[dict[Kind, WhenInDoubt], BeforeValidator(_by_kind)] = {}
     delay_notice_after: leaf.Wait | None = timedelta(hours=4)
 
 

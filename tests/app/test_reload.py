@@ -7,6 +7,7 @@ import smtplib
 
 import pytest
 from daemon import Daemon, free_port
+from test_crash import Sink
 
 from relay.web.client import ControlError
 
@@ -69,3 +70,18 @@ def test_the_state_folder_needs_a_restart(tmp_path):
         relay.configure({**relay.settings, "state_dir": str(tmp_path / "other")})
         with pytest.raises(ControlError, match="restart"):
             relay.control.reload()
+
+
+def test_what_a_person_had_to_mend_is_tried_at_once(tmp_path):
+    """It was refused when the server knew of it, and so would wait behind other mail."""
+    with Sink() as sink:
+        sink.upstream.script["mail"] = "550 5.7.1 Your account has been suspended"
+        smtp = {"host": "127.0.0.1", "port": sink.upstream.port, "security": "none"}
+        with Daemon(tmp_path, {"channels": {"native": {"smtp": smtp}}}) as relay:
+            relay.submit("a@example.com", ["b@example.net"], CONTENT)
+            relay.wait_until(lambda: relay.states() == {"deferred": 1})
+            (row,) = relay.queue()
+            assert row["due_at"] > relay.control.status()["snapshot"]["now"]
+            sink.upstream.script.clear()
+            relay.control.reload()
+            relay.wait_until(lambda: relay.states() == {"sent": 1})

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from commanding import Terminal
 from conftest import Serve
-from small_house import FIRST, HOSTILE, PAUSED, PROPOSED, SECOND, SmallHouse
+from small_house import FIRST, HOSTILE, NOON, PAUSED, PROPOSED, SECOND, SmallHouse, row
 
 from relay.cli.terminal import clean
 from relay.policy.accounting import State
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit, Usage
-from relay.queue.rows import Turn
+from relay.queue.rows import AttemptRow, Turn
 from relay.queue.store import Selection
 
 VISIBLE = clean(HOSTILE)
@@ -59,8 +59,37 @@ def test_a_message_is_shown_with_why(relay: Terminal, serve: Serve) -> None:
     assert "it is     invoice, 98% certain, because of\n          Subject: 'Rechnung'\n" in out
     assert "channel   direct, planned direct (by its kind)\n" in out
     assert "last      451 4.7.1 later\n" in out
-    assert "waits     direct is paused (The password is wrong.), tried again now\n" in out
+    assert "waits     direct is paused, tried again now: The password is wrong.\n" in out
     assert relay("queue", "show", FIRST, "--json").json["subject"] == HOSTILE
+
+
+def test_an_attempt_says_what_the_reply_means_and_what_can_be_done(
+    relay: Terminal, serve: Serve
+) -> None:
+    attempt = AttemptRow(
+        at=NOON,
+        channel="direct",
+        upstream="mail:25",
+        result="failed",
+        reply="550 5.1.1 User unknown",
+        entry="recipient-unknown",
+        seconds=0.25,
+    )
+    failed = replace(row(FIRST, State.FAILED, Kind.INVOICE), due_at=None, finished_at=NOON)
+    house = SmallHouse(rows=[failed], attempts=((1, attempt),))
+    serve(house)
+    out = relay("queue", "show", FIRST).out
+    assert out.endswith(
+        " by direct (mail:25): failed after 0.2 s\n"
+        "          550 5.1.1 User unknown\n"
+        "          The address does not exist or takes no mail. (recipient-unknown)\n"
+        "to do     Correct or remove the address.\n"
+    )
+    later = replace(attempt, entry="greylisting", reply="450 4.2.0 Greylisted")
+    house.attempts = ((1, later),)
+    assert "to do" not in relay("queue", "show", FIRST).out  # it was tried for long enough
+    house.rows = [row(FIRST, State.DEFERRED, Kind.INVOICE)]
+    assert "to do     Just wait: it is taken" in relay("queue", "show", FIRST).out
 
 
 def test_what_waits_for_a_limit_says_when_it_goes(relay: Terminal, serve: Serve) -> None:

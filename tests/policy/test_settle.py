@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -23,12 +24,14 @@ from making import (
 
 from relay.mail.attempt import Attempt, Refused
 from relay.mail.reply import Phase, make_reply
-from relay.policy.judgement import Retry, Scope
-from relay.policy.settle import Circumstances, Copy, channel_fault, settle
+from relay.policy.judgement import Category, Retry, Scope
+from relay.policy.kinds import Kind
+from relay.policy.settle import Circumstances, Copy, channel_fault, may_have_arrived, settle
 from relay.policy.settlement import Dead, Done, Doubt, Held, Later
 
 BOTH = ("native", "direct")
 NO = make_reply(550, "no")
+NOT_TRUSTED = judgement(Retry.NONE, permanent=True, category=Category.REPUTATION)
 
 
 def attempt(*outcomes, data: bool = True) -> Attempt:
@@ -38,10 +41,25 @@ def attempt(*outcomes, data: bool = True) -> Attempt:
     )  # fmt: skip
 
 
-def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None, age=timedelta()):
+def settled(
+    *outcomes,
+    judged,
+    channels=BOTH,
+    attempts=1,
+    doubts=0,
+    closed=None,
+    age=timedelta(),
+    kind=Kind.INVOICE,
+):
     judgements = [judged if isinstance(outcome, Refused) else None for outcome in outcomes]
     copies = [Copy(attempts=attempts, doubts=doubts, channels=channels)] * len(outcomes)
-    about = Circumstances(schedule=SCHEDULE, received_at=NOON - age, closed=closed or {}, now=NOON)
+    about = Circumstances(
+        schedule=replace(SCHEDULE, held_in_doubt=frozenset({Kind.MARKETING})),
+        kind=kind,
+        received_at=NOON - age,
+        closed=closed or {},
+        now=NOON,
+    )
     return settle(attempt(*outcomes), copies, judgements, about).dispositions
 
 
@@ -71,13 +89,27 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
             refused(550), CHANNEL_FAULT, {}, Later(NOON, "direct", NO), id="the other channel"
         ),
         pytest.param(
-            refused(550), CHANNEL_FAULT, {"channels": ("native",)}, Later(NOON, "native", NO),
-            id="there is no other channel",
+            refused(550, phase=Phase.AUTH), CHANNEL_FAULT, {"channels": ("native",)},
+            Later(NOON, "native", NO), id="there is no other channel",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT, {"channels": ("native",)},
+            Later(NOON + MINUTE, "native", NO), id="perhaps its own fault: others first",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT,
+            {"channels": ("native",), "closed": {"native": NOON + 5 * MINUTE}},
+            Later(NOON + 6 * MINUTE, "native", NO), id="others first, when the pause is over",
+        ),
+        pytest.param(
+            refused(550), CHANNEL_FAULT,
+            {"channels": ("native",), "closed": {"native": NOON + 999 * DAY}},
+            Later(NOON + HOUR + MINUTE, "native", NO), id="stopped by a person meanwhile",
         ),
         pytest.param(
             refused(550), CHANNEL_FAULT,
             {"closed": {"direct": NOON + HOUR, "native": NOON + MINUTE}},
-            Later(NOON, "native", NO), id="both closed: the one that opens first",
+            Later(NOON + 2 * MINUTE, "native", NO), id="both closed: the one that opens first",
         ),
         pytest.param(
             refused(550), CHANNEL_FAULT, {"age": 50 * DAY, "attempts": 99},
@@ -88,8 +120,26 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
         ),
         pytest.param(
             in_doubt(), None, {"doubts": 1},
-            Held(f"in doubt twice, it may have arrived: {in_doubt().reply}"),
+            Held(may_have_arrived(f"twice no answer came to the end of it: {in_doubt().reply}")),
             id="in doubt twice",
+        ),
+        pytest.param(
+            in_doubt(), None, {"kind": Kind.MARKETING},
+            Held(may_have_arrived(f"no answer came to the end of it: {in_doubt().reply}")),
+            id="of a kind that nobody is to get twice",
+        ),
+        pytest.param(
+            refused(450), GREYLISTED, {"kind": Kind.MARKETING, "doubts": 1},
+            Later(NOON + MINUTE, "native", refused(450).reply), id="of such a kind, but refused",
+        ),
+        pytest.param(
+            refused(550, phase=Phase.AUTH), CHANNEL_FAULT, {"doubts": 1},
+            Later(NOON, "native", NO),
+            id="in doubt before: never by another channel",
+        ),
+        pytest.param(
+            refused(550), RECIPIENT_FAULT, {"doubts": 1}, Dead(NO),
+            id="in doubt before: it has not arrived",
         ),
         pytest.param(
             refused(421), judgement(Retry.RECONNECT), {},
@@ -104,8 +154,33 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
             Later(NOON + MINUTE, "native", refused(450).reply), id="4yz is never final",
         ),
         pytest.param(
-            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {},
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {"channels": ("native",)},
             Later(NOON + MINUTE, "native", NO), id="what can be mended is not failed",
+        ),
+        pytest.param(
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {},
+            Later(NOON, "direct", NO), id="nor has it to wait where another channel may take it",
+        ),
+        pytest.param(
+            refused(550), judgement(Retry.FIX_FIRST, permanent=True), {"attempts": 2},
+            Later(NOON + 5 * MINUTE, "native", NO), id="once round",
+        ),
+        pytest.param(
+            refused(550), NOT_TRUSTED, {}, Later(NOON, "direct", NO),
+            id="another channel may be trusted",
+        ),
+        pytest.param(
+            refused(550), NOT_TRUSTED, {"doubts": 1}, Dead(NO),
+            id="but not what may have arrived",
+        ),
+        pytest.param(refused(550), NOT_TRUSTED, {"attempts": 2}, Dead(NO), id="neither is"),
+        pytest.param(
+            refused(451), judgement(category=Category.SERVER), {"age": 5 * DAY},
+            Held(
+                f"It was tried for 5 days, and the fault is not its own: {refused(451).reply}. "
+                "`relay queue release` tries it again, `relay queue drop` gives it up."
+            ),
+            id="too old, by a fault of the server",
         ),
     ],
 )  # fmt: skip
@@ -135,7 +210,9 @@ def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
 def test_gives_back_what_the_provider_has_not_counted(outcomes, data, expected):
     judged = [RECIPIENT_FAULT if isinstance(outcome, Refused) else None for outcome in outcomes]
     copies = [Copy(attempts=1, doubts=0, channels=BOTH)] * len(outcomes)
-    about = Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON)
+    about = Circumstances(
+        schedule=SCHEDULE, kind=Kind.INVOICE, received_at=NOON, closed={}, now=NOON
+    )
     done = settle(attempt(*outcomes, data=data), copies, judged, about)
     assert (done.refund_messages, done.refund_recipients) == expected
 

@@ -85,8 +85,6 @@ def test_the_data_is_complete_and_means_something():
     for entry in DICTIONARY.entries:
         assert entry.providers <= set(providers), entry.id
         assert entry.stages <= {*Phase, BOUNCE}, entry.id
-        assert entry.cause.endswith((".", ")")), entry.id
-        assert entry.fix, entry.id
         assert entry.codes or entry.exceptions or entry.text, entry.id
         for code in entry.codes:
             assert re.fullmatch(r"\d{3}|[45]xx|-1?", code), entry.id
@@ -107,7 +105,17 @@ def test_every_key_of_the_data_is_known():
     data = yaml.load((HERE.parent.parent / text).read_bytes(), Loader=LOADER)
     known = {
         *("id", "providers", "provider_required", "stage", "match", "catch_all", "category"),
-        *("persistence", "retry", "retry_after_s", "pause", "quota", "cause", "fix", "propose"),
+        *(
+            "persistence",
+            "certain",
+            "retry",
+            "retry_after_s",
+            "pause",
+            "quota",
+            "cause",
+            "fix",
+            "propose",
+        ),
         *("confidence", "source", "note"),
     }
     for entry in data["entries"]:

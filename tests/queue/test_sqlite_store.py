@@ -44,6 +44,7 @@ from relay.policy.health import Open, Paused
 from relay.policy.kinds import Kind
 from relay.policy.limits import Limit, Unit
 from relay.policy.plan import Plan
+from relay.policy.runs import Run
 from relay.policy.settle import Circumstances, Copy, settle
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Claim, Correction, Lease
@@ -93,7 +94,11 @@ async def finish(
          for t in lease.targets],
         judgements,
         Circumstances(
-            schedule=SCHEDULE, received_at=lease.received_at, closed={}, now=done.ended_at
+            schedule=SCHEDULE,
+            kind=lease.kind,
+            received_at=lease.received_at,
+            closed={},
+            now=done.ended_at,
         ),
     )  # fmt: skip
     await store.settle(lease, done, settlement, None, ())
@@ -136,7 +141,7 @@ def test_what_was_put_is_there_after_a_restart_and_what_was_being_sent_comes_bac
         found = await store.open(NOON, NOON + MINUTE)
         assert found.recovered == 1
         assert await store.possible_duplicates() == 1
-        assert await states(store) == {"queued": 1, "deferred": 1}
+        assert await states(store) == {"queued": 1, "in_doubt": 1}
         first = await store.claim("native", ROOM, NOON)
         assert len(first.leases) == 1
         assert first.next_at == NOON + MINUTE
@@ -214,7 +219,13 @@ def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
                     refusal,
                     [Copy(attempts=1, doubts=0, channels=("direct",))],
                     [RECIPIENT_FAULT],
-                    Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                    Circumstances(
+                        schedule=SCHEDULE,
+                        kind=Kind.INVOICE,
+                        received_at=NOON,
+                        closed={},
+                        now=NOON,
+                    ),
                 ).dispositions,
                 judgements=(RECIPIENT_FAULT,),
                 refund_messages=1,
@@ -466,7 +477,13 @@ def test_settling_twice_gives_a_charge_back_once(tmp_path):
                 done,
                 [Copy(attempts=1, doubts=0, channels=("direct",))],
                 [GREYLISTED],
-                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                Circumstances(
+                    schedule=SCHEDULE,
+                    kind=Kind.INVOICE,
+                    received_at=NOON,
+                    closed={},
+                    now=NOON,
+                ),
             )
             for _ in range(2):
                 await store.settle(first, done, settlement, None, ())
@@ -523,7 +540,13 @@ def test_a_report_is_queued_with_the_failure_or_not_at_all(tmp_path):
                 done,
                 [Copy(attempts=1, doubts=0, channels=("direct",))],
                 [RECIPIENT_FAULT],
-                Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                Circumstances(
+                    schedule=SCHEDULE,
+                    kind=Kind.INVOICE,
+                    received_at=NOON,
+                    closed={},
+                    now=NOON,
+                ),
             )
             report = entry("shop@example.com", kind=Kind.REPORT, reverse_path=None)
             broken = replace(report, channels=())  # one channel too few: fails inside the settling
@@ -796,20 +819,41 @@ def test_what_documents_say_is_kept(tmp_path):
     run(story)
 
 
+def test_a_sender_is_told_of_a_delay_once_however_often_a_person_retries(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry())
+            (lease,) = (await store.claim("native", ROOM, NOON)).leases
+            await finish(store, lease, refused(450), judgement=GREYLISTED)
+            (late,) = await store.overdue(NOON + HOUR, 10)
+            await store.notice([late.id], ())
+            assert await store.retry(Selection(state=State.DEFERRED), NOON) == 1
+            assert await store.overdue(NOON + HOUR, 10) == []
+
+    run(story)
+
+
 def test_the_health_of_channels_survives_a_restart(tmp_path):
     paused = Paused(
         entry="auth", category="auth", cause="c", fix="f", reply="535 no", since=NOON,
         until=NOON + HOUR, failures=2,
     )  # fmt: skip
+    run_of_two = Run(likeness="550 - no", domains=("a.example", "b.example"), failed=("1", "2"))
+    healths = {
+        "direct": paused,
+        "native": Open(),
+        "open": Open(run=run_of_two),
+        "paused": replace(paused, run=run_of_two),
+    }
 
     async def story():
         async with opened(tmp_path) as store:
-            await store.set_health("direct", paused)
-            await store.set_health("native", Open())
+            for channel, health in healths.items():
+                await store.set_health(channel, health)
         store = SqliteStore(tmp_path, Spool(tmp_path / "spool"))
         found = await store.open(NOON, NOON)
         await store.close()
-        assert found.health == {"direct": paused, "native": Open()}
+        assert found.health == healths
 
     run(story)
 

@@ -351,6 +351,13 @@ def test_a_notice_of_delay_can_be_switched_off(tmp_path: Path) -> None:
     assert settings.retry.delay_notice_after is None
 
 
+def test_the_owner_says_by_kind_what_is_done_in_doubt(tmp_path: Path) -> None:
+    said = "retry: {in_doubt: {marketing: hold, sms: hold, invoice: again}}\n"
+    settings = settings_of(tmp_path, said + NATIVE)
+    assert settings.retry.held_in_doubt == {Kind.MARKETING, Kind.SMS}
+    assert settings_of(tmp_path, NATIVE).retry.held_in_doubt == frozenset()
+
+
 def test_without_a_file_it_is_a_rehearsal_in_the_users_own_folder() -> None:
     settings = rehearsal_settings({"HOME": "/home/ann"})
     state = "/home/ann/.local/state/relay"

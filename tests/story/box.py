@@ -152,6 +152,7 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
     store.set_limits({name: channel.limits for name, channel in loaded.channels.items()})
     store.tell(house.graph.changed)
     await store.plan_again(house.graph.fingerprint, house.graph.plan_again, clock())
+    await house.graph.sweep.hold_doubts()
     try:
         async with asyncio.TaskGroup() as group:
             for lane in house.graph.lanes.values():

@@ -71,7 +71,7 @@ def test_a_lost_grant_pauses_the_channel_and_bounces_nothing(tmp_path):
                         health = house.base.board.health("direct")
                         assert isinstance(health, Paused)
                         assert health.category == "auth"
-                        assert health.cause == "The stored permission is no longer valid."
+                        assert health.cause == "The permission to send is no longer valid."
                         await house.hand_in(INVOICE)
                         await house.until(lambda states: states == {"deferred": 1, "sent": 1})
                         assert len(native.messages) == 1

@@ -85,6 +85,26 @@ def test_an_invoice_of_such_a_sender_takes_its_other_channel(tmp_path):
     asyncio.run(story())
 
 
+def test_an_invoice_that_may_have_arrived_is_held_instead(tmp_path):
+    async def story():
+        script = {"dot": [Drop()]}
+        async with Upstream(script, accounts={ME: "right"}) as direct, Upstream() as native:
+            async with box(tmp_path, settings(direct, native, tmp_path)) as house:
+                await house.hand_in(INVOICE, sender=SHOP)
+                await house.until(lambda states: states == {"in_doubt": 1})
+                direct.accounts[ME] = "other"
+                direct.script["mail"] = only_me
+                await house.graph.channels["direct"].close()
+                await house.hand_in(NEWSLETTER, sender=NEWS)
+                await house.until(lambda states: states == {"in_doubt": 1, "deferred": 1})
+                direct.accounts[ME] = "right"
+                await house.turn(11 * MINUTE)
+                await house.until(lambda states: states == {"held": 1, "sent": 1})
+            assert native.messages == []
+
+    asyncio.run(story())
+
+
 def test_while_the_password_is_still_wrong_the_question_is_the_probe(tmp_path):
     """One failed sign-in at a time, with waits that grow: no account is locked by it."""
 

@@ -219,7 +219,9 @@ def test_one_bad_recipient_of_three_makes_one_report(tmp_path):
             parsed = message_from_bytes(report.content)
             assert parsed.get_content_type() == "multipart/report"
             words, status, header = parsed.get_payload()
-            assert "bad@example.net" in words.get_payload(decode=True).decode()
+            text = words.get_payload(decode=True).decode()
+            assert "bad@example.net" in text
+            assert "does not exist or takes no mail. Correct or remove the address." in text
             assert "a@example.net" not in status.as_string()
             fields = status.get_payload()[1]
             assert fields["Final-Recipient"] == "rfc822; bad@example.net"

@@ -22,7 +22,7 @@ from relay.policy.health import Health, Open, Paused, Stopped
 from relay.policy.kinds import Kind, Reason
 from relay.policy.limits import Limit, Unit, Usage
 from relay.policy.plan import Plan
-from relay.queue.rows import Depth, MessageRow, RecipientRow
+from relay.queue.rows import AttemptRow, Depth, MessageRow, RecipientRow
 from relay.queue.store import Corrected, Selection, StoreError
 from relay.web.control import SOCKET_NAME, control_app
 from relay.web.house import HouseError, Proposed, Status
@@ -68,6 +68,7 @@ class SmallHouse:
             row(SECOND, State.HELD, Kind.MARKETING),
         ]
     )
+    attempts: tuple[tuple[int, AttemptRow], ...] = ()
     health: Health = field(default_factory=Open)
     acts: list[tuple[str, object]] = field(default_factory=list)
     proposed: tuple[Proposed, ...] = ()
@@ -142,7 +143,7 @@ class SmallHouse:
             certainty=0.98,
             reasons=(Reason("Subject", "'Rechnung'"),),
             recipients=rows,
-            attempts=(),
+            attempts=self.attempts,
             has_content=True,
         )
 

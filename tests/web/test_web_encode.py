@@ -61,7 +61,7 @@ class Wait:
             {"accepted": 3, "states": {"sent": 2}, "difference": 1},
             id="accounting",
         ),
-        pytest.param(Open(), {"state": "open"}, id="open"),
+        pytest.param(Open(), {"state": "open", "run": None}, id="open"),
         pytest.param(
             Stopped(by="me", since=NOON),
             {"state": "stopped", "by": "me", "since": "2026-03-01T12:00:00Z"},

@@ -14,6 +14,7 @@ from relay.policy.health import Health, Open, Paused, Stopped
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.limits import from_ms, to_ms
 from relay.policy.plan import Plan
+from relay.policy.runs import Run
 
 _MANY, _TO_MANY = 20, " to many"  # recipients
 
@@ -77,6 +78,10 @@ def encode_health(health: Health) -> str:
 def decode_health(text: str) -> Health:
     """Return the state behind JSON."""
     fields = json.loads(text)
+    if run := fields.get("run"):
+        fields["run"] = Run(
+            likeness=run["likeness"], domains=tuple(run["domains"]), failed=tuple(run["failed"])
+        )
     match fields.pop("state"):
         case "paused":
             fields["since"], fields["until"] = from_ms(fields["since"]), from_ms(fields["until"])
@@ -84,7 +89,7 @@ def decode_health(text: str) -> Health:
         case "stopped":
             return Stopped(by=fields["by"], since=from_ms(fields["since"]))
         case _:
-            return Open()
+            return Open(run=fields.get("run"))
 
 
 def optional_time(ms: int | None) -> datetime | None:

@@ -12,6 +12,8 @@ from relay.mail.message import decode_id
 from relay.policy.accounting import State
 from relay.policy.kinds import ESSENTIAL, Kind
 from relay.policy.limits import from_ms, to_ms
+from relay.policy.plan import Plan
+from relay.policy.settle import may_have_arrived
 from relay.queue.rows import Waiting
 from relay.queue.sqlite.codec import decode_plan, rank_of
 from relay.queue.sqlite.verbs import content_head
@@ -21,9 +23,9 @@ _WAITING = "('queued', 'deferred', 'in_doubt')"
 _UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
 
 WAITING_COLUMNS = """
-SELECT r.id, r.message_id, r.forward_path, r.state, r.channel, r.plan, r.rule, r.attempts, r.why,
-    m.kind, m.unsure, m.reverse_path, m.application, m.listener, m.size_bytes, m.smtputf8,
-    m.subject, m.received_at
+SELECT r.id, r.message_id, r.forward_path, r.state, r.channel, r.plan, r.rule, r.attempts,
+    r.doubts, r.why, m.kind, m.unsure, m.reverse_path, m.application, m.listener, m.size_bytes,
+    m.smtputf8, m.subject, m.received_at
 FROM recipient r JOIN message m ON m.id = r.message_id """
 
 
@@ -52,7 +54,7 @@ def retry(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
         "r.state IN ('queued', 'deferred', 'in_doubt', 'failed') AND m.has_content = 1",
         selection,
         "state = CASE state WHEN 'failed' THEN 'queued' ELSE state END, due_at = ?,"
-        " finished_at = NULL, noticed = 0",
+        " finished_at = NULL, noticed = CASE state WHEN 'failed' THEN 0 ELSE noticed END",
         (to_ms(now),),
         reopen=True,
     )
@@ -92,7 +94,7 @@ def waiting(
     db: sqlite3.Connection, channel: str, only_alternatives: bool, limit: int
 ) -> list[Waiting]:
     """Return what waits for a channel, what matters most first, line by line."""
-    elsewhere = "AND instr(r.plan, ' ') AND r.state != 'in_doubt'" if only_alternatives else ""
+    elsewhere = "AND instr(r.plan, ' ') AND r.doubts = 0" if only_alternatives else ""
     rows = db.execute(
         f"{WAITING_COLUMNS} WHERE r.channel = ? AND r.due_at IS NOT NULL {elsewhere}"
         " ORDER BY r.rank, r.flow, r.due_at LIMIT ?",
@@ -102,11 +104,11 @@ def waiting(
 
 
 def move(db: sqlite3.Connection, moves: Mapping[int, str]) -> int:
-    """Let recipients go by another channel; those that are no longer waiting stay."""
+    """Let recipients go by another channel; what may have arrived stays, and what is gone."""
     moved = 0
     for number, channel in moves.items():
         moved += db.execute(
-            "UPDATE recipient SET channel = ? WHERE id = ? AND due_at IS NOT NULL",
+            "UPDATE recipient SET channel = ? WHERE id = ? AND due_at IS NOT NULL AND doubts = 0",
             (channel, number),
         ).rowcount
     return moved
@@ -143,17 +145,34 @@ def _plan_again(db: sqlite3.Connection, item: Waiting, plan: Planner, now: datet
             (new.hold, new.rule, item.id),
         )
     elif new.channels != item.plan.channels or item.channel not in new.channels:
-        channel = item.channel if item.channel in new.channels else new.channels[0]
-        if item.state is not State.IN_DOUBT:
-            channel = new.channels[0]
-        db.execute(
-            "UPDATE recipient SET plan = ?, rule = ?, channel = ?, due_at = min(due_at, ?) "
-            "WHERE id = ?",
-            (" ".join(new.channels), new.rule, channel, to_ms(now), item.id),
-        )
+        _follow(db, item, new, now)
     else:
         return False
     return True
+
+
+def _follow(db: sqlite3.Connection, item: Waiting, new: Plan, now: datetime) -> None:
+    """Let it go by the first channel of its new plan, but what may have arrived by its own one.
+
+    Where the plan no longer has that one, a person has to decide.
+    """
+    plan = " ".join(new.channels)
+    if item.doubts and item.channel in new.channels:
+        db.execute(
+            "UPDATE recipient SET plan = ?, rule = ? WHERE id = ?", (plan, new.rule, item.id)
+        )
+        return
+    db.execute(
+        "UPDATE recipient SET plan = ?, rule = ?, channel = ?, due_at = min(due_at, ?) "
+        "WHERE id = ?",
+        (plan, new.rule, new.channels[0], to_ms(now), item.id),
+    )
+    if item.doubts:
+        why = f"it was sent by {item.channel}, which its plan no longer has"
+        db.execute(
+            "UPDATE recipient SET state = 'held', due_at = NULL, why = ? WHERE id = ?",
+            (may_have_arrived(why), item.id),
+        )
 
 
 def correct(
@@ -196,8 +215,8 @@ def _note_correction(
 def to_waiting(row: tuple[Any, ...]) -> Waiting:
     """Return a row of WAITING_COLUMNS as a value."""
     (
-        number, message_id, forward_path, state, channel, plan, rule, attempts, why, kind, unsure,
-        reverse_path, application, listener, size_bytes, smtputf8, subject, received_at,
+        number, message_id, forward_path, state, channel, plan, rule, attempts, doubts, why, kind,
+        unsure, reverse_path, application, listener, size_bytes, smtputf8, subject, received_at,
     ) = row  # fmt: skip
     return Waiting(
         id=number,
@@ -207,6 +226,7 @@ def to_waiting(row: tuple[Any, ...]) -> Waiting:
         channel=channel,
         plan=decode_plan(plan, rule),
         attempts=attempts,
+        doubts=doubts,
         why=why,
         kind=Kind(kind),
         unsure=bool(unsure),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from relay.policy.accounting import State
 from relay.policy.limits import from_ms, to_ms
+from relay.policy.settle import may_have_arrived
 from relay.queue.rows import Waiting
 from relay.queue.sqlite import charges
 from relay.queue.sqlite.owner import WAITING_COLUMNS, to_waiting
@@ -34,7 +35,7 @@ SELECT max(at) FROM (
 _MAX_COPIES = 3
 _BREAK_OFF = """
 UPDATE recipient SET lease_until = NULL, charged_at = NULL, doubts = doubts + 1,
-    state = iif(doubts + 1 < :max, 'deferred', 'held'),
+    state = iif(doubts + 1 < :max, 'in_doubt', 'held'),
     due_at = iif(doubts + 1 < :max, :due_at, NULL),
     why = iif(doubts + 1 < :max, :why, :enough)
 WHERE id = :id"""
@@ -68,7 +69,7 @@ def _break_off(
                 "max": _MAX_COPIES,
                 "due_at": to_ms(retry_at),
                 "why": f"{what} while it was being sent; it may have arrived",
-                "enough": f"{what} three times while it was being sent; it may have arrived",
+                "enough": may_have_arrived(f"{what} three times while it was being sent"),
             }
             for number in recipient_ids
         ],

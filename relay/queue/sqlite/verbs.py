@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from relay.mail.attempt import Attempt
+from relay.mail.attempt import Attempt, InDoubt
 from relay.mail.message import Spooled
 from relay.policy.accounting import State
 from relay.policy.health import Health
@@ -106,15 +106,16 @@ def settle(
     ended_at = to_ms(attempt.ended_at)
     started_at = to_ms(attempt.started_at)
     finished = changed = False
-    for target, disposition, judgement in zip(
-        lease.targets, settlement.dispositions, settlement.judgements, strict=True
+    for target, outcome, disposition, judgement in zip(
+        lease.targets, attempt.outcomes, settlement.dispositions, settlement.judgements, strict=True
     ):
-        state, channel, due_at, why = _columns(disposition, lease.channel)
+        result, channel, due_at, why = _columns(disposition, lease.channel)
+        state = "in_doubt" if result == "deferred" and target.doubts else result
         is_final = state in ("sent", "failed")
         updated = db.execute(
             _SETTLE,
-            (state, channel, due_at, why, state == "in_doubt", ended_at if is_final else None,
-             target.id),
+            (state, channel, due_at, why, isinstance(outcome, InDoubt),
+             ended_at if is_final else None, target.id),
         )  # fmt: skip
         if updated.rowcount == 0:
             continue
@@ -122,7 +123,7 @@ def settle(
         finished = finished or is_final
         db.execute(
             _ATTEMPT,
-            (target.id, started_at, attempt.channel, attempt.upstream, state, why,
+            (target.id, started_at, attempt.channel, attempt.upstream, result, why,
              judgement.entry if judgement else None, ended_at - started_at),
         )  # fmt: skip
     if not changed:
@@ -162,7 +163,7 @@ def content_head(db: sqlite3.Connection, message_id: int, size_bytes: int) -> by
 
 
 def _columns(disposition: Disposition, channel: str) -> tuple[str, str, int | None, str]:
-    """Return state, channel, due_at and why."""
+    """Return result, channel, due_at and why."""
     match disposition:
         case Done(reply):
             return "sent", channel, None, str(reply)
