@@ -11,9 +11,15 @@ from pathlib import Path
 
 from relay.channels.channel import Channel
 from relay.channels.folder import FolderChannel
-from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.channels.options import (
+    FolderOptions,
+    SendmailOptions,
+    SmtpOptions,
+    UnconnectedOptions,
+)
 from relay.channels.sendmail import SendmailChannel
 from relay.channels.smtp import SmtpChannel
+from relay.channels.unconnected import UnconnectedChannel
 from relay.connect.options import Grant
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
@@ -28,6 +34,7 @@ from relay.mail.attempt import Refused
 from relay.mail.header import fields
 from relay.observe.journal import Journal
 from relay.policy.classify import ClassifyRules
+from relay.policy.health import Open, Paused, after_fault
 from relay.policy.judgement import Judgement
 from relay.policy.kinds import Reason, Verdict
 from relay.policy.ledger import HISTORY, reach
@@ -88,6 +95,7 @@ def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
     channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
     board = base.board
     board.set_channels(channels)
+    _look_for_accounts(settings, channels, base)
     lanes: dict[str, Lane] = {}
     wake = partial(_changed, lanes, board)
     rules = RouteRules(
@@ -136,6 +144,23 @@ def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
     )
 
 
+def _look_for_accounts(
+    settings: Settings, channels: Mapping[str, Channel], base: Foundation
+) -> None:
+    """Close channels without an account before mail comes; hurry those that have a new one."""
+    board, now = base.board, base.clock()
+    for name, channel in channels.items():
+        mine, health = settings.channels[name], board.health(name)
+        refusal = UnconnectedChannel(name, base.clock).refusal
+        if isinstance(channel, UnconnectedChannel) and isinstance(health, Open):
+            judgement = _judge(mine, base)(refusal)
+            board.set_health(name, after_fault(health, judgement, str(refusal.reply), now))
+        elif isinstance(health, Paused) and not isinstance(channel, UnconnectedChannel):
+            is_new = mine.connected_at is not None and mine.connected_at > health.since
+            if is_new or health.reply == str(refusal.reply):
+                board.hurry(now, (name,))
+
+
 def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
     """Wake a channel's lane; those that are paused look whether their mail may take it."""
     for name, lane in lanes.items():
@@ -149,6 +174,8 @@ def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channe
             if settings.grant is not None:
                 options = replace(options, access_token=_tokens(settings.grant))
             return SmtpChannel(settings.name, options, now=clock)
+        case UnconnectedOptions():
+            return UnconnectedChannel(settings.name, clock)
         case SendmailOptions() as options:
             return SendmailChannel(settings.name, options, now=clock)
         case FolderOptions() as options:

@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.channels.options import (
+    FolderOptions,
+    SendmailOptions,
+    SmtpOptions,
+    UnconnectedOptions,
+)
 from relay.connect.options import Grant
 from relay.listener.options import ListenerOptions
 from relay.policy.kinds import Kind
@@ -19,7 +24,7 @@ from relay.policy.rules import KindRule, Rule
 from relay.providers.published import HEADROOM, Published
 from relay.web.options import HttpOptions
 
-ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
+ChannelOptions = SmtpOptions | UnconnectedOptions | SendmailOptions | FolderOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,7 +198,8 @@ def test_what_cannot_be_done_is_said_and_nothing_is_tried(relay, words, code, to
     assert told in " ".join(said.err.replace("│", " ").split())
 
 
-def test_a_rehearsal_connects_to_nobody(relay: Terminal):
+def test_a_rehearsal_that_the_settings_ask_for_connects_to_nobody(relay: Terminal):
+    relay.write_settings("rehearsal: true\nchannels: {direct: {}}\n")
     said = relay("connect", "direct")
     assert said.code == 1
     assert "This relay rehearses" in said.err
