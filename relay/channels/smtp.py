@@ -13,6 +13,7 @@ from relay.channels.options import SmtpOptions
 from relay.channels.pace import Pace
 from relay.channels.sender import as_own, may_send_as, own_address
 from relay.channels.smtp_ask import ask_sender
+from relay.channels.smtp_certificate import shown
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
@@ -89,7 +90,7 @@ class SmtpChannel:
                         answers[address] = answer
             except Exception as error:
                 session.abort()
-                return refused(error, session.phase)
+                return await self._why(error, session)
             except BaseException:
                 session.abort()
                 raise
@@ -140,7 +141,7 @@ class SmtpChannel:
             await self._open(session)
         except Exception as error:
             session.abort()
-            return (refused(error, session.phase),) * len(parcel.forward_paths), False
+            return (await self._why(error, session),) * len(parcel.forward_paths), False
         except BaseException:
             session.abort()
             raise
@@ -160,6 +161,10 @@ class SmtpChannel:
             await session.open()
         finally:
             self._pace.opened(turn, loop.time())
+
+    async def _why(self, error: Exception, session: Session) -> Refused:
+        """Return why a connection could not be opened."""
+        return replace(refused(error, session.phase), seen=await shown(error, session, self._open))
 
     async def _transact(
         self, session: Session, parcel: Parcel, *, is_new: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
 from relay.channels.smtp_ask import ask_recipient, ask_sender
+from relay.channels.smtp_certificate import shown
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_session import Session, tls_context
 from relay.channels.smtp_transaction import Transaction
@@ -80,6 +81,7 @@ async def probe(options: SmtpOptions, questions: Questions) -> Report:
     except Exception as error:
         session.end_stage(refused(error, session.phase))
         session.abort()
+        session.note(await shown(error, session))
         return session.report(())
     except BaseException:
         session.abort()
@@ -201,6 +203,12 @@ class _Watched(Session):
         self._began = now
         if at in (Phase.CONNECT, Phase.TLS):
             self._names[Phase.CONNECT] = "greeting"
+
+    def note(self, seen: str) -> None:
+        """Add what the server showed at the step that failed."""
+        last = self._stages[-1]
+        if last.refused is not None:
+            self._stages[-1] = replace(last, refused=replace(last.refused, seen=seen))
 
     def report(self, asked: Sequence[Stage]) -> Report:
         """Return all of it."""

@@ -13,6 +13,10 @@ from relay.channels.smtp_probe import Questions, Report, probe
 from tests.upstream import Drop, Upstream
 
 CERTIFICATES = Path(__file__).parent.parent / "certificates"
+ELSEWHERE = (
+    "It shows a certificate of elsewhere.example, issued by relay test CA for elsewhere.example,"
+    " valid from 2026-11-21 to 2126-10-28."
+)
 ACCOUNT = {"me@example.com": "s3cret"}
 ME = "me@example.com"
 
@@ -125,6 +129,7 @@ def test_a_certificate_for_another_name_is_told_and_no_password_goes_out(run, im
             report = await probe(options(upstream, security=security), Questions())
             assert names(report)[-1] == ("TLS!" if implicit else "STARTTLS!")
             assert "AUTH" not in upstream.verbs()
+            assert report.failure.refused.seen == ELSEWHERE
 
     run(story())
 

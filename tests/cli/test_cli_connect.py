@@ -165,6 +165,8 @@ def test_another_server_is_named_and_its_certificate_is_checked(relay: Terminal,
     said = relay("connect", "direct", ME, *where, "--password-file", "-", stdin="new\n")
     assert said.code == 22
     assert "certificate verify failed" in said.out
+    why = next(line for line in said.out.splitlines() if line.startswith("  why "))
+    assert "It shows a certificate of localhost, issued by relay test CA for localhost, " in why
 
 
 def test_a_running_relay_takes_it_at_once(relay: Terminal, live: Live, upstream: Upstream):
