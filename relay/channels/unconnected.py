@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.channels.channel import Parcel
+from relay.channels.channel import Parcel, SendersAsked
 from relay.mail.attempt import Attempt, Refused
 from relay.mail.reply import Phase, Reply
 
@@ -41,10 +41,7 @@ class UnconnectedChannel:
             data_sent=False,
         )
 
-    async def refused_senders(
-        self,
-        reverse_paths: Sequence[str],  # noqa: ARG002 -- nobody can be asked
-    ) -> Mapping[str, Refused] | Refused:
+    async def ask_senders(self, reverse_paths: Sequence[str]) -> SendersAsked | Refused:  # noqa: ARG002
         """Return why nobody can be asked."""
         return self.refusal
 

@@ -79,7 +79,7 @@ def test_every_step_is_told_with_its_time_and_what_was_found(run, security, step
                 assert "certificate of localhost by " in tls
                 assert " until " in tls
             # every question was forgotten again, and nothing was sent
-            assert upstream.verbs().count("RSET") == upstream.verbs().count("MAIL") == 3
+            assert upstream.verbs().count("RSET") == upstream.verbs().count("MAIL") == 4
             assert upstream.transactions == []
             await upstream.wait_until(lambda: upstream.verbs()[-1] == "QUIT")
 
@@ -201,5 +201,22 @@ def test_a_sender_that_only_waits_is_told_and_fails_nothing(run):
             report = await probe(options(upstream), asked)
             assert names(report)[-3:] == ["MAIL", "MAIL!", "RCPT"]
             assert report.failure is None
+
+    run(story())
+
+
+def test_a_sender_that_is_refused_only_with_a_recipient_is_told_as_such(run):
+    senders = iter(["", "550 5.7.60 not allowed to send as this sender"])
+
+    def rcpt(_: str) -> str | None:
+        return next(senders) or None
+
+    async def story():
+        async with Upstream({"rcpt": rcpt}) as upstream:
+            asked = Questions(senders=(ME, "shop@example.com"), recipient="you@example.net")
+            report = await probe(options(upstream), asked)
+            assert names(report)[-3:] == ["MAIL", "MAIL!", "RCPT"]
+            assert report.failure.detail == "shop@example.com"
+            assert upstream.transactions == []
 
     run(story())
