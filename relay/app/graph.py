@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from relay.channels.options import (
     SmtpOptions,
     UnconnectedOptions,
 )
+from relay.channels.pace import Paces
 from relay.channels.sendmail import SendmailChannel
 from relay.channels.smtp import SmtpChannel
 from relay.channels.unconnected import UnconnectedChannel
@@ -65,6 +67,7 @@ class Foundation:
     inspector: Inspector
     replies: ReplyDictionary
     providers: Providers
+    paces: Paces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class Graph:
 
 def build(settings: Settings, base: Foundation, lexicon: Lexicon) -> Graph:
     """Return the graph for `settings`; nothing of it runs yet. Raises OSError."""
-    channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
+    channels = {name: _channel(channel, base) for name, channel in settings.channels.items()}
     board = base.board
     board.set_channels(channels)
     _look_for_accounts(settings, channels, base)
@@ -168,12 +171,15 @@ def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
             lane.wake()
 
 
-def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channel:
+def _channel(settings: ChannelSettings, base: Foundation) -> Channel:
+    clock = base.clock
     match settings.options:
         case SmtpOptions() as options:
             if settings.grant is not None:
                 options = replace(options, access_token=_tokens(settings.grant))
-            return SmtpChannel(settings.name, options, now=clock)
+            now = asyncio.get_running_loop().time()
+            pace = base.paces.of(settings.name, options.new_connections, now)
+            return SmtpChannel(settings.name, options, now=clock, pace=pace)
         case UnconnectedOptions():
             return UnconnectedChannel(settings.name, clock)
         case SendmailOptions() as options:

@@ -32,8 +32,14 @@ class SmtpChannel:
     """See `Channel`. A connection is kept only while both sides are in step, else dropped."""
 
     def __init__(
-        self, name: str, options: SmtpOptions, *, now: Callable[[], datetime] = _utc_now
+        self,
+        name: str,
+        options: SmtpOptions,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        pace: Pace | None = None,
     ) -> None:
+        """`pace` is that of `new_connections`, which other channels of this name may share."""
         self._name = name
         self._options = options
         self._now = now
@@ -43,7 +49,7 @@ class SmtpChannel:
         self._leaving: set[UpstreamProtocol] = set()
         self._context: ssl.SSLContext | None = None
         self._is_closed = False
-        self._pace = Pace(*options.new_connections) if options.new_connections else None
+        self._pace = pace
 
     @property
     def name(self) -> str:
