@@ -30,11 +30,13 @@ def boot(environ: Mapping[str, str]) -> str:
     It is the boot, and the time namespace if this process has one. A service that is not let into
     /proc/sys is told the boot by its unit.
     """
+    namespace = Path("/proc/self/ns/time")  # not there before Linux 5.6, which had but one
     try:
         number = environ.get("RELAY_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text()
-        return f"{number.strip().replace('-', '')} {Path('/proc/self/ns/time').readlink()}"
+        own = namespace.readlink() if namespace.is_symlink() else ""
     except OSError:
         return ""
+    return f"{number.strip().replace('-', '')} {own}"
 
 
 class Ids:

@@ -82,7 +82,7 @@ def connect(
     settings = first.settings if first else read_settings(config)
     mine = _channel(settings, channel)
     if forget:
-        _forget(settings, channel)
+        _forget(settings, channel, config)
         return
     options = with_tokens(_smtp_of(settings, mine), mine)
     connector = _connector(settings, mine)
@@ -180,8 +180,8 @@ def _keep(settings: Settings, connector: Connector, tried: Tried) -> str:
     return str(where)
 
 
-def _let_relay_know(connector: Connector) -> str:
-    """Let a running relay read its settings anew, and a paused channel send; say what it said.
+def _let_relay_know(connector: Connector, *, is_connected: bool = True) -> str:
+    """Let a running relay read its settings anew, and a connected channel send; say what it said.
 
     The old connection is in use until it has the new one.
     """
@@ -190,6 +190,8 @@ def _let_relay_know(connector: Connector) -> str:
     channel, client = connector.channel, ControlClient(connector.state_dir / SOCKET_NAME)
     try:
         client.reload()
+        if not is_connected:
+            return f"mail for {channel} waits, or takes another channel"
         health = {each["name"]: each["health"] for each in client.status()["snapshot"]["channels"]}
         if health.get(channel, {}).get("state") == "stopped":
             return f"{channel} is stopped: `relay channel resume {channel}` lets it send"
@@ -219,7 +221,8 @@ def _use_token(
     _tell(connector, tried, questions, as_json, kept=kept)
 
 
-def _forget(settings: Settings, channel: str) -> None:
+def _forget(settings: Settings, channel: str, config: Path | None) -> None:
+    from relay.channels.options import UnconnectedOptions
     from relay.connect.kept import KeptError, forget
 
     mine = settings.channels[channel]
@@ -229,8 +232,10 @@ def _forget(settings: Settings, channel: str) -> None:
         fail(str(error), "Run this as relay's user.", Exit.NOT_DONE)
     if not was_there:
         fail(f"No connection is kept for {channel}.", "", Exit.NOT_DONE)
-    said = _let_relay_know(_connector(settings, mine))
-    say(f"{channel} uses what {settings.source} says; {said}")
+    is_left = not isinstance(read_settings(config).channels[channel].options, UnconnectedOptions)
+    said = _let_relay_know(_connector(settings, mine), is_connected=is_left)
+    uses = f"uses what {settings.source} says" if is_left else "is not connected any more"
+    say(f"{channel} {uses}; {said}")
 
 
 def _tell(

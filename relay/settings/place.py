@@ -18,7 +18,10 @@ def find(env: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None
     """Return the file that $RELAY_CONFIG names, else the system's or the user's if there is one."""
     if env.get("RELAY_CONFIG"):
         return Path(env["RELAY_CONFIG"])
-    return next((file for file in (system_file, _user_file(env)) if file.exists()), None)
+    if system_file.exists():
+        return system_file
+    mine = _user_file(env)
+    return mine if mine.exists() else None
 
 
 def first_file(

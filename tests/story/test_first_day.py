@@ -50,6 +50,10 @@ def test_newsletters_wait_invoices_go_and_the_account_lets_all_of_it_out(tmp_pat
             assert said.returncode == 0, said.stdout + said.stderr
             assert "the running relay uses it, and direct sends" in said.stdout
             relay.wait_until(lambda: relay.states() == {"sent": 2})
+            said = run(relay, "connect", "direct", "--forget")
+            assert "direct is not connected any more; mail for direct waits, or" in said.stdout
+            health = relay.channel("direct")["health"]
+            assert health["cause"] == "This channel is not connected to an account yet."
         upstream.wait_for(1)
         assert len(upstream.mailbox(READER)) == 1
 
