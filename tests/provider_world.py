@@ -237,6 +237,7 @@ class World:
             if file.name.endswith(".sql"):
                 self.db.executescript(file.read_text("utf-8"))
         self.ledger: Ledger | None = None
+        self.since = self.wall  # beginning of the boot, as the wall clock has it
         self.turns: claims.Turns = {}
         self.flying: list[tuple[int, int, Lease, int]] = []  # end, number, lease, counted at
         self.taken: set[int] = set()
@@ -351,8 +352,13 @@ class World:
         if dice < trouble.restart and not self.flying:
             self.ledger = None
             self._purge()
-            if trouble.step and self.chance.random() < 0.3:  # set back while it was down
+            chance = self.chance.random()
+            if trouble.step and chance < 0.3:  # set back at a boot
                 self.offset -= timedelta(seconds=self.chance.randrange(86400))
+                self.since = self.wall
+                charges.forget_first_sends(self.db)
+            elif trouble.step and chance < 0.6:  # set while it was down, in the same boot
+                self._set_clock()
         elif dice < trouble.restart + trouble.kill:
             for _, number, lease, _ in self.flying:
                 if number not in self.taken and self.chance.random() < 0.5:
@@ -361,10 +367,14 @@ class World:
             self.ledger = None
             upkeep.recover(self.db, self.wall, _LONG_AGO)
         elif dice < trouble.restart + trouble.kill + trouble.step:
-            by = timedelta(seconds=self.chance.randrange(-3 * 86400, 3 * 86400))
-            self.offset += by
-            charges.shift(self.db, by)
-            self.ledger = None
+            self._set_clock()
+
+    def _set_clock(self) -> None:
+        by = timedelta(seconds=self.chance.randrange(-3 * 86400, 3 * 86400))
+        self.offset += by
+        charges.shift(self.db, by, self.since)
+        self.since += by
+        self.ledger = None
 
     def _purge(self) -> None:
         keep = max([HISTORY, *map(reach, self.limits)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from relay.mail.message import message_id
 
@@ -21,6 +22,21 @@ def steady() -> timedelta:
     """Return the time since the machine was started, asleep or not; nobody sets this clock."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return timedelta(seconds=time.clock_gettime(clock))
+
+
+def boot(environ: Mapping[str, str]) -> str:
+    """Return what `steady` counts from, "" if that cannot be known.
+
+    It is the boot, and the time namespace if this process has one. A service that is not let into
+    /proc/sys is told the boot by its unit.
+    """
+    namespace = Path("/proc/self/ns/time")  # not there before Linux 5.6, which had but one
+    try:
+        number = environ.get("RELAY_BOOT_ID") or Path("/proc/sys/kernel/random/boot_id").read_text()
+        own = namespace.readlink() if namespace.is_symlink() else ""
+    except OSError:
+        return ""
+    return f"{number.strip().replace('-', '')} {own}"
 
 
 class Ids:

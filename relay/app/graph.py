@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,9 +12,16 @@ from pathlib import Path
 
 from relay.channels.channel import Channel
 from relay.channels.folder import FolderChannel
-from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.channels.options import (
+    FolderOptions,
+    SendmailOptions,
+    SmtpOptions,
+    UnconnectedOptions,
+)
+from relay.channels.pace import Paces
 from relay.channels.sendmail import SendmailChannel
 from relay.channels.smtp import SmtpChannel
+from relay.channels.unconnected import UnconnectedChannel
 from relay.connect.options import Grant
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
@@ -27,6 +35,7 @@ from relay.listener.reception import Reception
 from relay.mail.attempt import Refused
 from relay.mail.header import fields
 from relay.observe.journal import Journal
+from relay.policy.health import Open, Paused, after_fault
 from relay.policy.judgement import Judgement
 from relay.policy.kinds import Reason, Verdict
 from relay.policy.ledger import HISTORY, reach
@@ -56,6 +65,7 @@ class Foundation:
     inspector: Inspector
     replies: ReplyDictionary
     providers: Providers
+    paces: Paces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +93,10 @@ class Graph:
 
 def build(settings: Settings, base: Foundation) -> Graph:
     """Return the graph for `settings`; nothing of it runs yet. Raises OSError."""
-    channels = {name: _channel(channel, base.clock) for name, channel in settings.channels.items()}
+    channels = {name: _channel(channel, base) for name, channel in settings.channels.items()}
     board = base.board
     board.set_channels(channels)
+    _look_for_accounts(settings, channels, base)
     lanes: dict[str, Lane] = {}
     wake = partial(_changed, lanes, board)
     rules = RouteRules(
@@ -129,6 +140,23 @@ def build(settings: Settings, base: Foundation) -> Graph:
     )
 
 
+def _look_for_accounts(
+    settings: Settings, channels: Mapping[str, Channel], base: Foundation
+) -> None:
+    """Close channels without an account before mail comes; hurry those that have a new one."""
+    board, now = base.board, base.clock()
+    for name, channel in channels.items():
+        mine, health = settings.channels[name], board.health(name)
+        refusal = UnconnectedChannel(name, base.clock).refusal
+        if isinstance(channel, UnconnectedChannel) and isinstance(health, Open):
+            judgement = _judge(mine, base)(refusal)
+            board.set_health(name, after_fault(health, judgement, str(refusal.reply), now))
+        elif isinstance(health, Paused) and not isinstance(channel, UnconnectedChannel):
+            is_new = mine.connected_at is not None and mine.connected_at > health.since
+            if is_new or health.reply == str(refusal.reply):
+                board.hurry(now, (name,))
+
+
 def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
     """Wake a channel's lane; those that are paused look whether their mail may take it."""
     for name, lane in lanes.items():
@@ -136,12 +164,17 @@ def _changed(lanes: Mapping[str, Lane], board: Board, channel: str) -> None:
             lane.wake()
 
 
-def _channel(settings: ChannelSettings, clock: Callable[[], datetime]) -> Channel:
+def _channel(settings: ChannelSettings, base: Foundation) -> Channel:
+    clock = base.clock
     match settings.options:
         case SmtpOptions() as options:
             if settings.grant is not None:
                 options = replace(options, access_token=_tokens(settings.grant))
-            return SmtpChannel(settings.name, options, now=clock)
+            now = asyncio.get_running_loop().time()
+            pace = base.paces.of(settings.name, options.new_connections, now)
+            return SmtpChannel(settings.name, options, now=clock, pace=pace)
+        case UnconnectedOptions():
+            return UnconnectedChannel(settings.name, clock)
         case SendmailOptions() as options:
             return SendmailChannel(settings.name, options, now=clock)
         case FolderOptions() as options:

@@ -7,14 +7,15 @@ import gc
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay import __version__
-from relay.app.clock import Ids, steady, utc_now
+from relay.app.clock import Ids, boot, steady, utc_now
 from relay.app.graph import Foundation, Graph, build
 from relay.app.house import House
 from relay.app.open_files import allow_open_files
 from relay.app.systemd import Notifier, inherited_sockets
+from relay.channels.pace import Paces
 from relay.delivery.board import Board
 from relay.delivery.lane import Lane
 from relay.delivery.sweep import STEP
@@ -28,7 +29,6 @@ from relay.observe.journal import Journal
 from relay.observe.log import Form, open_log
 from relay.observe.metrics import Metrics
 from relay.policy.accounting import State
-from relay.policy.health import Health
 from relay.providers.replies import ReplyDictionary
 from relay.providers.sms import load_gateways
 from relay.queue.spool import Spool
@@ -117,7 +117,7 @@ class Relay:
         self._metrics = Metrics(__version__)
         self._journal = Journal(self._log, self._metrics)
         self._spool = Spool(settings.state_dir / "spool")
-        self._store = SqliteStore(settings.state_dir, self._spool, steady)
+        self._store = SqliteStore(settings.state_dir, self._spool, steady, boot(environ))
         self._inspector = Inspector(load_gateways(), settings.classification.guide)
         self._stopping = asyncio.Event()
         self._servers: Servers | None = None
@@ -151,7 +151,7 @@ class Relay:
 
     async def _start(self, opened: Opened) -> None:
         settings = self._settings
-        base = self._foundation(opened.health)
+        base = self._foundation(opened)
         graph = build(settings, base)
         self._front = Front(graph)
         self._house = House(
@@ -185,16 +185,18 @@ class Relay:
         gc.freeze()  # what is here now stays; collections need not look at it
         self._notifier.ready(_STATUS.format(", ".join(self._addresses())))
 
-    def _foundation(self, health: Mapping[str, Health]) -> Foundation:
+    def _foundation(self, opened: Opened) -> Foundation:
+        idle = max(utc_now() - opened.latest_at, timedelta())
         return Foundation(
             store=self._store,
-            board=Board(health),
+            board=Board(opened.health),
             journal=self._journal,
             clock=utc_now,
             ids=Ids(utc_now),
             inspector=self._inspector,
             replies=ReplyDictionary.load(),
             providers=known_providers(),
+            paces=Paces(asyncio.get_running_loop().time() - idle.total_seconds()),
         )
 
     async def _use(self, graph: Graph) -> None:

@@ -29,6 +29,14 @@ class Parcel:
         return content_size(self.content) - self.instead_of + len(self.header)
 
 
+@dataclass(frozen=True, slots=True)
+class SendersAsked:
+    """Which senders a server does not take now."""
+
+    refused: Mapping[str, Refused]
+    takes_some: bool  # of them, or the account itself: else it may be said of the channel
+
+
 class Channel(Protocol):
     """A named way out. Several `send` run at once, up to the settings' `connections`."""
 
@@ -43,10 +51,8 @@ class Channel(Protocol):
     async def send(self, parcel: Parcel) -> Attempt:
         """Make one transaction; raises only CancelledError."""
 
-    async def refused_senders(
-        self, reverse_paths: Sequence[str]
-    ) -> Mapping[str, Refused] | Refused:
-        """Return which of them the server does not take now, or why it cannot be asked."""
+    async def ask_senders(self, reverse_paths: Sequence[str]) -> SendersAsked | Refused:
+        """Return which of them (at least one) the server does not take, or why it is not asked."""
 
     async def close(self) -> None:
         """Give connections back; `send` is not called again."""

@@ -7,13 +7,13 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
 
-from relay.channels.channel import Parcel
+from relay.channels.channel import Parcel, SendersAsked
 from relay.channels.options import FolderOptions
 from relay.mail.attempt import Attempt, Outcome, Refused, Sent
 from relay.mail.message import Spooled
@@ -66,9 +66,9 @@ class FolderChannel:
             data_sent=isinstance(outcome, Sent),
         )
 
-    async def refused_senders(self, reverse_paths: Sequence[str]) -> Mapping[str, Refused]:  # noqa: ARG002
-        """Return none: there is nobody to ask."""
-        return {}
+    async def ask_senders(self, reverse_paths: Sequence[str]) -> SendersAsked:  # noqa: ARG002
+        """Return that it takes all: there is nobody to ask."""
+        return SendersAsked({}, takes_some=True)
 
     async def close(self) -> None:
         """Do nothing: no file is kept open."""

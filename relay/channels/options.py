@@ -45,6 +45,13 @@ class SmtpOptions:
     stall_seconds: float = 180.0  # content that does not move
 
 
+@dataclass(frozen=True, slots=True)
+class UnconnectedOptions:
+    """A server that is still to be found, by `relay connect`."""
+
+    smtp: SmtpOptions  # what is said of it already: without host, which is ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendmailOptions:
     """A program with the sendmail interface."""

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from relay.channels.channel import Parcel
+from relay.channels.channel import Parcel, SendersAsked
 from relay.channels.options import SendmailOptions
 from relay.channels.wire import Chunks
 from relay.mail.attempt import Attempt, InDoubt, Outcome, Refused, Sent
@@ -81,9 +81,9 @@ class SendmailChannel:
             data_sent=run.was_fed,
         )
 
-    async def refused_senders(self, reverse_paths: Sequence[str]) -> Mapping[str, Refused]:  # noqa: ARG002
-        """Return none: there is nobody to ask."""
-        return {}
+    async def ask_senders(self, reverse_paths: Sequence[str]) -> SendersAsked:  # noqa: ARG002
+        """Return that it takes all: there is nobody to ask."""
+        return SendersAsked({}, takes_some=True)
 
     async def close(self) -> None:
         """Do nothing: a program lives no longer than its message."""

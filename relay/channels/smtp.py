@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from relay.channels.channel import Parcel
+from relay.channels.channel import Parcel, SendersAsked
 from relay.channels.options import SmtpOptions
 from relay.channels.pace import Pace
 from relay.channels.sender import as_own, may_send_as, own_address
-from relay.channels.smtp_ask import ask_sender
+from relay.channels.smtp_ask import ask_senders
+from relay.channels.smtp_certificate import shown
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import UpstreamProtocol
 from relay.channels.smtp_session import Session, tls_context
@@ -31,8 +32,14 @@ class SmtpChannel:
     """See `Channel`. A connection is kept only while both sides are in step, else dropped."""
 
     def __init__(
-        self, name: str, options: SmtpOptions, *, now: Callable[[], datetime] = _utc_now
+        self,
+        name: str,
+        options: SmtpOptions,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        pace: Pace | None = None,
     ) -> None:
+        """`pace` is that of `new_connections`, which other channels of this name may share."""
         self._name = name
         self._options = options
         self._now = now
@@ -42,7 +49,7 @@ class SmtpChannel:
         self._leaving: set[UpstreamProtocol] = set()
         self._context: ssl.SSLContext | None = None
         self._is_closed = False
-        self._pace = Pace(*options.new_connections) if options.new_connections else None
+        self._pace = pace
 
     @property
     def name(self) -> str:
@@ -69,32 +76,30 @@ class SmtpChannel:
                 data_sent=data_sent,
             )
 
-    async def refused_senders(
-        self, reverse_paths: Sequence[str]
-    ) -> Mapping[str, Refused] | Refused:
+    async def ask_senders(self, reverse_paths: Sequence[str]) -> SendersAsked | Refused:
         """Ask on a new connection, which is kept."""
         options = self._options
         own = own_address(options)
         asked = {each: each if may_send_as(options, each) else own for each in reverse_paths}
-        answers: dict[str, Refused] = {}
         async with self._room:
             session = Session(options, self._tls_context)
             try:
                 await self._open(session)
-                for address in dict.fromkeys(each for each in asked.values() if each):
-                    answer = await ask_sender(session, address)
-                    if isinstance(answer, Refused):
-                        if answer.error is not None:
-                            return answer
-                        answers[address] = answer
+                senders = tuple(dict.fromkeys(each for each in asked.values() if each))
+                answer = await ask_senders(session, senders, own)
             except Exception as error:
                 session.abort()
-                return refused(error, session.phase)
+                return await self._why(error, session)
             except BaseException:
                 session.abort()
                 raise
+            if isinstance(answer, Refused):
+                session.abort()
+                return answer
             self._give_back(session)
-        return {path: answers[each] for path, each in asked.items() if each in answers}
+        said = answer.refused
+        mine = {path: said[each] for path, each in asked.items() if each and each in said}
+        return SendersAsked(mine, answer.takes_some)
 
     async def close(self) -> None:
         """Say goodbye on the idle connections and wait a moment for the answers."""
@@ -140,7 +145,7 @@ class SmtpChannel:
             await self._open(session)
         except Exception as error:
             session.abort()
-            return (refused(error, session.phase),) * len(parcel.forward_paths), False
+            return (await self._why(error, session),) * len(parcel.forward_paths), False
         except BaseException:
             session.abort()
             raise
@@ -160,6 +165,10 @@ class SmtpChannel:
             await session.open()
         finally:
             self._pace.opened(turn, loop.time())
+
+    async def _why(self, error: Exception, session: Session) -> Refused:
+        """Return why a connection could not be opened."""
+        return replace(refused(error, session.phase), seen=await shown(error, session, self._open))
 
     async def _transact(
         self, session: Session, parcel: Parcel, *, is_new: bool = False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from relay.channels.channel import SendersAsked
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_protocol import OutOfStep
 from relay.channels.smtp_session import Session
@@ -18,6 +21,33 @@ async def ask_sender(session: Session, reverse_path: str) -> Reply | Refused:
 async def ask_recipient(session: Session, reverse_path: str, forward_path: str) -> Reply | Refused:
     """Return what the server says to RCPT TO; the session is as before, or broken."""
     return await _ask(session, reverse_path, forward_path)
+
+
+async def ask_senders(
+    session: Session, senders: Sequence[str], own: str | None
+) -> SendersAsked | Refused:
+    """Return which senders are not taken, or why the connection broke.
+
+    Many servers say only at RCPT what they think of a sender (Postfix: smtpd_delay_reject). So each
+    is asked for with a recipient who minds nothing: the account's own mailbox, else the first
+    sender's. What is said there counts when the same recipient is taken from another sender, in the
+    end from the account itself: else it may be said of the recipient.
+    """
+    recipient = own or senders[0]
+    asked = list(senders)
+    answers: dict[str, Refused] = {}
+    for sender in asked:
+        answer = await ask_recipient(session, sender, recipient)
+        if isinstance(answer, Refused):
+            if answer.error is not None:
+                return answer
+            answers[sender] = answer
+        if own is not None and own not in asked and len(answers) == len(asked):
+            asked.append(own)
+    takes_some = len(answers) < len(asked)
+    if not takes_some:
+        answers = {each: said for each, said in answers.items() if said.phase is not Phase.RCPT}
+    return SendersAsked(answers, takes_some)
 
 
 async def _ask(session: Session, reverse_path: str, forward_path: str | None) -> Reply | Refused:

@@ -13,6 +13,7 @@ from typing import Any
 from relay.channels.channel import Parcel
 from relay.channels.options import SmtpOptions
 from relay.channels.smtp_ask import ask_recipient, ask_sender
+from relay.channels.smtp_certificate import shown
 from relay.channels.smtp_errors import refused
 from relay.channels.smtp_session import Session, tls_context
 from relay.channels.smtp_transaction import Transaction
@@ -48,6 +49,7 @@ class Stage:
     name: str  # DNS, TCP, TLS, greeting, EHLO, STARTTLS, token, AUTH, MAIL, RCPT, message
     seconds: float
     detail: str  # what was learnt, the server's words among it; without control characters
+    address: str = ""  # that was asked for
     refused: Refused | None = None  # why it failed
     is_aside: bool = False  # a failure is told, and is none of the connection
 
@@ -80,6 +82,7 @@ async def probe(options: SmtpOptions, questions: Questions) -> Report:
     except Exception as error:
         session.end_stage(refused(error, session.phase))
         session.abort()
+        session.note(await shown(error, session))
         return session.report(())
     except BaseException:
         session.abort()
@@ -117,12 +120,29 @@ async def _ask(session: Session, questions: Questions) -> list[Stage]:
     recipient = questions.recipient
     if recipient is not None and sender is not None:
         ask = partial(ask_recipient, session, sender, recipient)
-        stages.append(await _timed("RCPT", recipient, ask))
+        rcpt = await _timed("RCPT", recipient, ask)
+        if rcpt.refused is None:
+            stages = [await _asked_late(session, each, sender, recipient) for each in stages]
+        stages.append(rcpt)
     if questions.parcel is not None and all(
         stage.refused is None or stage.is_aside for stage in stages
     ):
         stages.append(await _send(session, questions.parcel))
     return stages
+
+
+async def _asked_late(session: Session, mail: Stage, first: str, recipient: str) -> Stage:
+    """Return the step of a sender, which many servers refuse only at RCPT.
+
+    The recipient is one that was taken from another sender.
+    """
+    if mail.refused is not None or mail.address == first:
+        return mail
+    ask = partial(ask_recipient, session, mail.address, recipient)
+    late = await _timed("MAIL", mail.address, ask)
+    if late.refused is None:
+        return mail
+    return replace(late, seconds=mail.seconds + late.seconds, is_aside=mail.is_aside)
 
 
 async def _timed(name: str, what: str, ask: Callable[[], Awaitable[Reply | Refused]]) -> Stage:
@@ -131,8 +151,8 @@ async def _timed(name: str, what: str, ask: Callable[[], Awaitable[Reply | Refus
     answer = await ask()
     seconds = loop.time() - began
     if isinstance(answer, Refused):
-        return Stage(name=name, seconds=seconds, detail=what, refused=answer)
-    return Stage(name=name, seconds=seconds, detail=f"{what}: {answer}")
+        return Stage(name=name, seconds=seconds, detail=what, address=what, refused=answer)
+    return Stage(name=name, seconds=seconds, detail=f"{what}: {answer}", address=what)
 
 
 async def _send(session: Session, parcel: Parcel) -> Stage:
@@ -201,6 +221,12 @@ class _Watched(Session):
         self._began = now
         if at in (Phase.CONNECT, Phase.TLS):
             self._names[Phase.CONNECT] = "greeting"
+
+    def note(self, seen: str) -> None:
+        """Add what the server showed at the step that failed."""
+        last = self._stages[-1]
+        if last.refused is not None:
+            self._stages[-1] = replace(last, refused=replace(last.refused, seen=seen))
 
     def report(self, asked: Sequence[Stage]) -> Report:
         """Return all of it."""

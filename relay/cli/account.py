@@ -34,7 +34,7 @@ def candidate_of(
     """Return the account and the connection to try first."""
     current = options.username or ""
     address = address or _ask("E-mail address", current) or current
-    same = address == current and host is None
+    same = bool(options.host) and address == current and host is None
     account = _account(connector, address, options.host if same else host, port, security)
     if same and port is None and security is None:
         return account, replace(options, username=username or options.username)
@@ -73,11 +73,13 @@ def _account(
     if host is None and not domain:
         raise typer.BadParameter("expected an e-mail address, or --host")
     exchangers: tuple[str, ...] = ()
-    if host is None and connector.providers.by_domain(domain) is None:
+    is_known = connector.provider or connector.providers.by_domain(domain)
+    if host is None and not is_known:
         exchangers = run(mail_exchangers(domain))
     return account_of(
         address,
         connector.providers,
+        provider=connector.provider,
         exchangers=exchangers,
         host=host,
         port=port,

@@ -65,11 +65,11 @@ def keep_token(channel: ChannelSettings, token: Token) -> str:
     return str(file.path)
 
 
-def forget_token(channel: ChannelSettings | None) -> bool:
+def forget_token(channel: ChannelSettings) -> bool:
     """Remove the token of a channel; return whether there was one."""
     from relay.connect.tokens import TokenFile
 
-    if channel is None or channel.grant is None:
+    if channel.grant is None:
         return False
     return TokenFile(channel.grant).forget()
 

@@ -210,13 +210,20 @@ def _ways(settings: Settings) -> dict[Kind, tuple[str, ...]]:
 
 
 def _upstream(channel: ChannelSettings) -> str:
-    from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+    from relay.channels.options import (
+        FolderOptions,
+        SendmailOptions,
+        SmtpOptions,
+        UnconnectedOptions,
+    )
 
     match channel.options:
         case SmtpOptions() as smtp:
             login = f", as {smtp.username}" if smtp.username else ""
             checks = "" if smtp.verify else ", certificate not checked"
             return f"{smtp.host}:{smtp.port} ({smtp.security.value}{login}{checks})"
+        case UnconnectedOptions():
+            return "not connected yet"
         case SendmailOptions() as sendmail:
             return " ".join(sendmail.command)
         case FolderOptions() as folder:

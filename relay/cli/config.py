@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from relay.cli.exits import Exit
-from relay.cli.terminal import complain
+from relay.cli.terminal import clean, complain
 
 if TYPE_CHECKING:
     from relay.settings.mistakes import SettingsError
@@ -29,12 +32,24 @@ Config = Annotated[
         "-c",
         metavar="PATH",
         callback=_here_or_before,
-        help="The settings. Default: $RELAY_CONFIG, else /etc/relay/relay.yaml; "
-        "with neither, a rehearsal.",
+        help="The settings. Default: $RELAY_CONFIG, else /etc/relay/relay.yaml, else "
+        "~/.config/relay/relay.yaml; with none, a rehearsal.",
         show_default=False,
     ),
 ]
 """Taken in front of the command and behind it."""
+
+
+def this_command(config: Path | None) -> str:
+    """Return how to call this relay, with its settings, from a shell in the same folder."""
+    started = sys.argv[0]
+    if started.endswith("__main__.py"):
+        command = f"{shlex.quote(sys.executable)} -m relay"
+    else:
+        on_path = shutil.which("relay")
+        is_it = on_path is not None and Path(on_path).samefile(started)
+        command = "relay" if is_it else shlex.quote(started)
+    return clean(f"{command} -c {shlex.quote(str(config))}" if config else command)
 
 
 def read_settings(config: Path | None) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from relay.cli.by_token import forget_token, keep_token, signed_in, with_tokens
 from relay.cli.config import Config, read_settings
 from relay.cli.daemon import SOCKET_NAME, utc_now
 from relay.cli.exits import Exit, fail
+from relay.cli.first import first_of
 from relay.cli.questions import questions_of
 from relay.cli.terminal import say, say_json
 from relay.cli.tried import as_object, exit_of, show_not_tested, show_tried
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from relay.channels.smtp_probe import Questions
     from relay.connect.connector import Connector
     from relay.connect.oauth import Token
-    from relay.connect.search import Tried
+    from relay.connect.search import Found, Tried
     from relay.settings.values import ChannelSettings, Settings
 
 
@@ -65,6 +65,9 @@ def connect(
     check: Annotated[
         bool, typer.Option("--check", help="Try what is in use; keep nothing.")
     ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write your first settings, if you have none.")
+    ] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Go back to the settings.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Say it as one JSON object.")] = False,
 ) -> None:
@@ -72,9 +75,11 @@ def connect(
 
     The channel goes on with what it has until the new connection has passed. It is then kept in
     the state directory, where it stands above `smtp` in the settings, and a running relay takes it
-    at once. The password is asked for, never shown, and never an argument.
+    at once. The password is asked for, never shown, and never an argument. Without settings, what
+    works is offered as the first ones.
     """
-    settings = read_settings(config)
+    first = None if check or forget else first_of(config, channel)
+    settings = first.settings if first else read_settings(config)
     mine = _channel(settings, channel)
     if forget:
         _forget(settings, channel, config)
@@ -84,28 +89,40 @@ def connect(
     by_token = mine.grant is not None and address in (None, options.username) and host is None
     if by_token and not check and password_file is None and password_env is None:
         token, options = signed_in(connector, options, mine)
-        questions = questions_of(options, mine, sender, to, config, send=send)
-        _use_token(connector, mine, token, options, questions, config, as_json)
+        questions = questions_of(options, mine, sender, to, settings.state_dir, send=send)
+        _use_token(connector, mine, token, options, questions, as_json)
         return
     if check:
-        questions = questions_of(options, mine, sender, to, config, send=send)
-        _end(connector, [run(connector.check(options, questions)).first], questions, as_json)
+        if not options.host:
+            fix = f"Connect it: `relay connect {channel} ADDRESS`."
+            fail(f"{channel} is not connected to an account yet.", fix, Exit.NOT_DONE)
+        questions = questions_of(options, mine, sender, to, settings.state_dir, send=send)
+        tried = [run(connector.check(options, questions)).first]
+        if not as_json:
+            show_tried(tried[0])
+        _end(connector, tried, questions, as_json)
     account, candidate = candidate_of(
         connector, options, address, host, port, security_of(security), username
     )
     password = password_of(candidate, password_file, password_env)
     candidate = replace(candidate, password=password, access_token=None)
-    questions = questions_of(candidate, mine, sender, to, config, send=send)
+    questions = questions_of(candidate, mine, sender, to, settings.state_dir, send=send)
     found = run(connector.find(candidate, account, questions))
     tried = [found.first, *found.beside]
-    working = found.working
-    if working is not None and working is not found.first and not yes:
-        working = working if _agrees(connector, tried, as_json) else None
-        tried = tried if as_json or working is None else tried[-1:]
-    if working is None:
-        _end(connector, tried, questions, as_json, account.hints)
-    where, said = _keep(settings, connector, working, config)
+    if not as_json:
+        for each in tried:
+            show_tried(each)
+    is_taken = found.working is found.first or yes or (not as_json and _agrees(connector, found))
+    if found.working is None or not is_taken:
+        hints = () if found.working else account.hints
+        _end(connector, tried, questions, as_json, hints)
+    if first is not None and not first.is_wanted(write):
+        _end(connector, tried, questions, as_json, [f"--write keeps it, and writes {first.file}."])
+    where = _keep(settings, connector, found.working)
+    said = first.write() if first else _let_relay_know(connector)
     _tell(connector, tried, questions, as_json, kept=(where, said))
+    if first is not None and not as_json:
+        first.show_next(config, questions.recipient)
 
 
 def _channel(settings: Settings, name: str) -> ChannelSettings:
@@ -116,15 +133,18 @@ def _channel(settings: Settings, name: str) -> ChannelSettings:
 
 
 def _smtp_of(settings: Settings, channel: ChannelSettings) -> SmtpOptions:
-    from relay.channels.options import SmtpOptions
+    from relay.settings.connected import written_of
 
-    if not isinstance(channel.options, SmtpOptions):
+    written = written_of(channel)
+    if written is None:
         if settings.rehearsal:
-            fix = "Take `rehearsal: true` out of the settings, or write some: see the README."
+            fix = (
+                "Take `rehearsal: true` out of the settings; without any, connect an ADDRESS first."
+            )
             fail("This relay rehearses: nothing leaves this machine.", fix, Exit.NOT_DONE)
-        fix = "Give it an `smtp` section; `host` alone is enough to begin with."
+        fix = f"`{channel.name}: {{}}` in the settings makes it one."
         fail(f"{channel.name} is not an SMTP channel.", fix, Exit.NOT_DONE)
-    return channel.options
+    return written
 
 
 def _connector(settings: Settings, channel: ChannelSettings) -> Connector:
@@ -141,22 +161,15 @@ def _connector(settings: Settings, channel: ChannelSettings) -> Connector:
     )
 
 
-def _agrees(connector: Connector, tried: Sequence[Tried], as_json: bool) -> bool:
+def _agrees(connector: Connector, found: Found) -> bool:
     """Return whether a person takes the connection that works instead of the first one."""
-    if as_json or not sys.stdin.isatty():
+    if found.working is None or not sys.stdin.isatty():
         return False
-    for each in tried:
-        show_tried(each)
-    return typer.confirm(f"Let {connector.channel} use {tried[-1].endpoint}?", err=True)
+    return typer.confirm(f"Let {connector.channel} use {found.working.endpoint}?", err=True)
 
 
-def _keep(
-    settings: Settings, connector: Connector, tried: Tried, config: Path | None
-) -> tuple[str, str]:
-    """Keep the connection and let a running relay take it; return where it is, and what was said.
-
-    The old connection is in use until the running relay has the new one.
-    """
+def _keep(settings: Settings, connector: Connector, tried: Tried) -> str:
+    """Keep the connection; return where it is."""
     from relay.connect.kept import KeptError
 
     try:
@@ -164,17 +177,21 @@ def _keep(
         where = connector.keep(tried, utc_now())
     except (KeptError, OSError) as error:
         fail(f"It works, but cannot be kept: {error}", "Run this as relay's user.", Exit.NOT_DONE)
-    return str(where), _let_relay_know(connector.channel, config)
+    return str(where)
 
 
-def _let_relay_know(channel: str, config: Path | None) -> str:
-    """Let a running relay read its settings anew, and a paused channel send; say what it said."""
-    from relay.settings.place import state_dir
+def _let_relay_know(connector: Connector, *, is_connected: bool = True) -> str:
+    """Let a running relay read its settings anew, and a connected channel send; say what it said.
+
+    The old connection is in use until it has the new one.
+    """
     from relay.web.client import ControlClient, ControlError, NotRunning
 
-    client = ControlClient(state_dir(config, os.environ) / SOCKET_NAME)
+    channel, client = connector.channel, ControlClient(connector.state_dir / SOCKET_NAME)
     try:
         client.reload()
+        if not is_connected:
+            return f"mail for {channel} waits, or takes another channel"
         health = {each["name"]: each["health"] for each in client.status()["snapshot"]["channels"]}
         if health.get(channel, {}).get("state") == "stopped":
             return f"{channel} is stopped: `relay channel resume {channel}` lets it send"
@@ -192,28 +209,33 @@ def _use_token(
     token: Token,
     options: SmtpOptions,
     questions: Questions,
-    config: Path | None,
     as_json: bool,
 ) -> None:
     """Try a token that was just granted, and let the channel use it if it works."""
     tried = [run(connector.check(options, questions)).first]
+    if not as_json:
+        show_tried(tried[0])
     if not tried[0].works:
         _end(connector, tried, questions, as_json)
-    kept = keep_token(channel, token), _let_relay_know(channel.name, config)
+    kept = keep_token(channel, token), _let_relay_know(connector)
     _tell(connector, tried, questions, as_json, kept=kept)
 
 
 def _forget(settings: Settings, channel: str, config: Path | None) -> None:
+    from relay.channels.options import UnconnectedOptions
     from relay.connect.kept import KeptError, forget
 
-    mine = settings.channels.get(channel)
+    mine = settings.channels[channel]
     try:
         was_there = forget(settings.state_dir, channel) or forget_token(mine)
     except KeptError as error:
         fail(str(error), "Run this as relay's user.", Exit.NOT_DONE)
     if not was_there:
         fail(f"No connection is kept for {channel}.", "", Exit.NOT_DONE)
-    say(f"{channel} uses what {settings.source} says; {_let_relay_know(channel, config)}")
+    is_left = not isinstance(read_settings(config).channels[channel].options, UnconnectedOptions)
+    said = _let_relay_know(_connector(settings, mine), is_connected=is_left)
+    uses = f"uses what {settings.source} says" if is_left else "is not connected any more"
+    say(f"{channel} {uses}; {said}")
 
 
 def _tell(
@@ -228,12 +250,9 @@ def _tell(
     if as_json:
         say_json(as_object(connector.channel, tried, questions, kept))
         return
-    for each in tried:
-        show_tried(each)
-    if not tried[-1].works:
-        for hint in hints:
-            say(hint)
-    elif kept is None and tried[-1] is not tried[0]:
+    for hint in hints:
+        say(hint)
+    if kept is None and tried[-1].works and tried[-1] is not tried[0]:
         say(f"{tried[-1].endpoint} as {tried[-1].options.username} works: say --yes to use it.")
     if kept is not None:
         say(f"Kept in {kept[0]}; {kept[1]}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ def questions_of(
     channel: ChannelSettings,
     senders: list[str] | None,
     to: str | None,
-    config: Path | None,
+    state_dir: Path,
     *,
     send: bool,
 ) -> Questions:
@@ -36,7 +35,7 @@ def questions_of(
     address = own_address(options)
     own = [address] if address else []
     addresses = tuple(dict.fromkeys(senders or own))
-    waiting = dict.fromkeys(_waiting_senders(channel.name, config))
+    waiting = dict.fromkeys(_waiting_senders(channel.name, state_dir))
     others = [each for each in waiting if each not in addresses and may_send_as(options, each)]
     recipient = to or (own[0] if own else None)
     parcel = None
@@ -59,12 +58,11 @@ def questions_of(
     )
 
 
-def _waiting_senders(channel: str, config: Path | None) -> list[str]:
+def _waiting_senders(channel: str, state_dir: Path) -> list[str]:
     """Return who waits to send by this channel, as far as a running relay can be asked."""
-    from relay.settings.place import state_dir
     from relay.web.client import ControlClient, ControlError, NotRunning
 
-    client = ControlClient(state_dir(config, os.environ) / SOCKET_NAME)
+    client = ControlClient(state_dir / SOCKET_NAME)
     try:
         rows = [
             row

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from relay.cli.config import Config, end_with_mistakes
+from relay.cli.config import Config, end_with_mistakes, this_command
 from relay.cli.exits import Exit, fail
 from relay.cli.terminal import clean
 
@@ -48,8 +47,8 @@ Then see what became of it:
 Ctrl-C ends it. What follows is its log.
 """
 _LIVE_WITHOUT_FILE = """\
-To go live, write /etc/relay/relay.yaml, or a file that --config or $RELAY_CONFIG names (the README
-has one to begin with), look it over with `{relay} check`, and start again."""
+To go live: `{relay} connect direct YOUR-ADDRESS` tries your mailbox and, when it works
+and you agree, writes your settings; then start again. (The README has some to write yourself.)"""
 _LIVE_WITH_FILE = """\
 To go live, take `rehearsal: true` out of {file} and start again."""
 
@@ -111,7 +110,7 @@ def _rehearsal(config: Path | None, settings: Settings) -> str:
     from relay import __version__
 
     listener = settings.listeners[0]
-    relay = _this_command(config)
+    relay = this_command(config)
     is_file = settings.source != "rehearsal"
     live = _LIVE_WITH_FILE if is_file else _LIVE_WITHOUT_FILE
     metrics = f"http://{settings.http.address}/metrics" if settings.http else "http is switched off"
@@ -125,15 +124,3 @@ def _rehearsal(config: Path | None, settings: Settings) -> str:
         metrics=metrics,
         live=live.format(relay=relay, file=clean(settings.source)),
     )
-
-
-def _this_command(config: Path | None) -> str:
-    """Return how to call this relay from a shell in the same folder."""
-    started = sys.argv[0]
-    if started.endswith("__main__.py"):
-        command = f"{shlex.quote(sys.executable)} -m relay"
-    else:
-        on_path = shutil.which("relay")
-        is_it = on_path is not None and Path(on_path).samefile(started)
-        command = "relay" if is_it else shlex.quote(started)
-    return clean(f"{command} -c {shlex.quote(str(config))}" if config else command)

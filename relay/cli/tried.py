@@ -84,9 +84,9 @@ def exit_of(tried: Tried) -> Exit:
             return Exit.NO_TLS
         case Phase.AUTH | Phase.OAUTH:
             return Exit.SIGN_IN
-        case Phase.MAIL if failure.name != "message":
+        case _ if failure.name == "MAIL":
             return Exit.SENDER
-        case Phase.RCPT if failure.name != "message":
+        case _ if failure.name == "RCPT":
             return Exit.RECIPIENT
         case _:
             return Exit.MESSAGE

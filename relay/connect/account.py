@@ -46,6 +46,7 @@ def account_of(
     address: str,
     providers: Providers,
     *,
+    provider: str | None = None,
     exchangers: Sequence[str] = (),
     host: str | None = None,
     port: int | None = None,
@@ -53,19 +54,20 @@ def account_of(
 ) -> Account:
     """Return the account behind `address`.
 
-    The provider is the one of `host`, else of the domain, else of the domain's mail `exchangers`.
+    The provider is the one of `host`, else `provider`, as the owner says, else the one of the
+    domain or of the domain's mail `exchangers`.
     `host`, `port` and `security` narrow down which servers are named.
     """
     domain = domain_of(address)
     if host is not None:
         name = providers.by_host(host, address)
     else:
-        name = providers.by_domain(domain) or providers.by_exchangers(exchangers)
-    provider = providers.all[name] if name is not None else {}
-    endpoints = _endpoints(provider, domain) if name else _guesses(domain)
+        name = provider or providers.by_domain(domain) or providers.by_exchangers(exchangers)
+    known = providers.all[name] if name is not None else {}
+    endpoints = _endpoints(known, domain) if name else _guesses(domain)
     if host is not None:
-        known = tuple(each for each in endpoints if each.host == host.lower())
-        endpoints = known or tuple(Endpoint(host, *usual) for usual in _USUAL)
+        its = tuple(each for each in endpoints if each.host == host.lower())
+        endpoints = its or tuple(Endpoint(host, *usual) for usual in _USUAL)
         if port is not None:
             given = security or _security_of(port, endpoints)
             endpoints = (Endpoint(host, port, given),)
@@ -75,10 +77,10 @@ def account_of(
     return Account(
         address=address,
         provider=name,
-        provider_name=str(provider.get("name", domain)),
+        provider_name=str(known.get("name", domain)),
         endpoints=endpoints,
-        usernames=_usernames(address, provider),
-        hints=tuple(_hints(provider)),
+        usernames=_usernames(address, known),
+        hints=tuple(_hints(known)),
     )
 
 

@@ -67,9 +67,10 @@ class Board:
         self._unchecked.discard(channel)
         return is_due
 
-    def hurry(self, now: datetime) -> None:
-        """Let every paused channel be probed from `now` on."""
-        for name, health in self._health.items():
+    def hurry(self, now: datetime, channels: Iterable[str] | None = None) -> None:
+        """Let paused channels, all or some, be probed from `now` on."""
+        for name in tuple(self._health) if channels is None else channels:
+            health = self.health(name)
             if isinstance(health, Paused):
                 self._health[name] = replace(health, since=min(health.since, now), until=now)
 

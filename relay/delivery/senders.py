@@ -45,14 +45,15 @@ class SenderCheck:
         asked = tuple(senders)[:_MOST_SENDERS]
         if not asked:
             return
-        answer = await self.channel.refused_senders(asked)
+        answer = await self.channel.ask_senders(asked)
         if isinstance(answer, Refused):  # it did not get as far: that was the probe
             await self._pause(answer)
             return
-        if len(answer) == len(asked) and self.judge(answer[asked[0]]).is_channel_fault:
-            await self._pause(answer[asked[0]])
+        first = answer.refused.get(asked[0])
+        if not answer.takes_some and first and self.judge(first).is_channel_fault:
+            await self._pause(first)
             return
-        for sender, refused in answer.items():  # others are taken: it is this one's fault
+        for sender, refused in answer.refused.items():
             if refused.reply.is_permanent:
                 mine = [item for item in waiting if item.reverse_path == sender]
                 await self._keep_back(sender, str(refused.reply), mine)

@@ -23,6 +23,7 @@ class Refused:
     reply: Reply
     error: str | None = None  # class name of the exception when no server spoke
     errno: int | None = None
+    seen: str = ""  # a sentence for the owner on what the server showed; it decides nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ it with what the provider has counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.policy.limits import (
     Charge,
+    FirstSend,
     Lesson,
     Limit,
     Pass,
@@ -43,7 +44,7 @@ class Flight:
 class Ledger:
     """The windows of one channel: state that changes only by its methods, and reads no clock."""
 
-    __slots__ = ("_counts", "_flights", "_last_ms", "_lessons")
+    __slots__ = ("_began", "_beginning", "_counts", "_flights", "_last_ms", "_lessons")
 
     def __init__(
         self,
@@ -52,16 +53,27 @@ class Ledger:
         now: datetime,
         flights: Iterable[Flight] = (),
         lessons: Iterable[Lesson] = (),
+        first_sends: Iterable[FirstSend] = (),
     ) -> None:
         """Count `charges` (ordered by time, up to `now`) and what is under way.
 
-        A charge either has addresses and nothing else, or no addresses.
+        `first_sends` is what an earlier ledger knew of windows that begin with one. A charge
+        either has addresses and nothing else, or no addresses.
         """
         charges = tuple(charges)
         oldest = charges[0].at if charges else now
+        self._began = {
+            first.limit: (to_ms(first.earliest), to_ms(first.latest)) for first in first_sends
+        }
         self._counts: tuple[Count, ...] = tuple(
-            make_count(limit, is_full=not _is_level_unknown(limit, oldest, now)) for limit in limits
+            make_count(
+                limit,
+                is_full=not _is_level_unknown(limit, oldest, now),
+                began=self._began.get(limit.name) if _begins_with_a_send(limit) else None,
+            )
+            for limit in limits
         )
+        self._beginning = tuple(each for each in self._counts if _begins_with_a_send(each.limit))
         self._flights: dict[int, tuple[Charge, int]] = {}  # by time of departure
         self._lessons = {lesson.limit: lesson for lesson in lessons}
         self._last_ms = to_ms(now)
@@ -132,6 +144,14 @@ class Ledger:
                 del self._flights[departed_ms]
             for count in self._counts:
                 count.land(charge, kept, at_ms)
+
+    def new_first_sends(self) -> Iterator[FirstSend]:
+        """Yield what has become known of windows since this was asked last."""
+        for count in self._beginning:
+            name, began = count.limit.name, count.began()
+            if began is not None and began != self._began.get(name):
+                self._began[name] = began
+                yield FirstSend(name, from_ms(began[0]), from_ms(began[1]))
 
     def usage(self, now: datetime) -> tuple[Usage, ...]:
         """Return how each window stands."""
@@ -226,6 +246,10 @@ def reach(limit: Limit) -> timedelta:
     if limit.window is Window.TOKEN_BUCKET:
         return max(HISTORY, 2 * _refilled_in(limit))
     return limit.per * 2 if limit.window is Window.CALENDAR else limit.per
+
+
+def _begins_with_a_send(limit: Limit) -> bool:
+    return limit.window is Window.RESET_ON_FIRST_SEND_AFTER
 
 
 def _suspicion(count: Count, window: timedelta | None) -> tuple[bool, bool, timedelta, float]:

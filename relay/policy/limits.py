@@ -122,6 +122,15 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstSend:
+    """A window that begins with a send began between two moments: its send began and ended then."""
+
+    limit: str  # its name
+    earliest: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """One window as it stands."""
 

@@ -29,6 +29,9 @@ class Count(Protocol):
     def forget(self, now_ms: int) -> None:
         """Drop what no longer counts."""
 
+    def began(self) -> Began | None:
+        """Return when it began, if it begins with a send and that is known."""
+
     def used(self) -> int:
         """Return how much of the maximum is taken."""
 
@@ -51,11 +54,21 @@ class Count(Protocol):
         """Count a charge of the past, not before the last one counted."""
 
 
-def make_count(limit: Limit, *, is_full: bool = True) -> Count:
-    """Return an empty window; a bucket without tokens where it is not known to be full."""
+Began = tuple[int, int]
+"""Between which moments (ms) a window began that begins with a send."""
+
+
+def make_count(limit: Limit, *, is_full: bool = True, began: Began | None = None) -> Count:
+    """Return an empty window, as it began if that is known.
+
+    A bucket is without tokens where it is not known to be full.
+    """
     if limit.window is Window.TOKEN_BUCKET:
         return _Bucket(limit, limit.maximum if is_full else 0)
-    return _Distinct(limit) if limit.unit is Unit.DISTINCT_RECIPIENTS else _Slices(limit)
+    edge = _Edge(limit, began)
+    return (
+        _Distinct(limit, edge) if limit.unit is Unit.DISTINCT_RECIPIENTS else _Slices(limit, edge)
+    )
 
 
 class _Edge:
@@ -63,18 +76,18 @@ class _Edge:
 
     Where all of it goes at once, what was sent within a guard before that moment stays, and
     nothing goes until a guard after it: the provider's clock need not be ours. A window that begins
-    with a send has an earliest and a latest moment for that; where it is not known, after a start,
-    it is kept as a rolling one, which is never more than is allowed.
+    with a send has an earliest and a latest moment for that; where it is not known it is kept as a
+    rolling one, which is never more than is allowed.
     """
 
     __slots__ = ("_earliest_ms", "_latest_ms", "guard_ms", "limit", "per_ms")
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, began: Began | None) -> None:
         self.limit = limit
         self.per_ms = max(1, limit.per // _MILLISECOND)
         self.guard_ms = min(self.per_ms // _SLICES, _LONGEST_GUARD_MS)
-        self._earliest_ms: int | None = None  # beginning of a window that begins with a send
-        self._latest_ms: int | None = None
+        self._earliest_ms = began[0] if began else None
+        self._latest_ms = began[1] if began else None
 
     def gone(self, now_ms: int) -> int:
         """Return the last moment that no longer counts."""
@@ -98,6 +111,16 @@ class _Edge:
         """Note the end of it."""
         if self._earliest_ms is not None and self._latest_ms is None:
             self._latest_ms = at_ms
+
+    def began(self) -> Began | None:
+        """Return between which moments it began, None if that is not known."""
+        if self._earliest_ms is None or self._latest_ms is None:
+            return None
+        return self._earliest_ms, self._latest_ms
+
+    def is_before(self, at_ms: int) -> bool:
+        """Return whether something was counted before this window began: it was empty then."""
+        return self._earliest_ms is not None and at_ms < self._earliest_ms
 
     def all_at_once(self, now_ms: int) -> int | None:
         """Return when everything no longer counts, None where each send goes on its own."""
@@ -133,9 +156,9 @@ class _Slices:
 
     __slots__ = ("edge", "flying", "landed", "limit", "slice_ms", "slices")
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, edge: _Edge) -> None:
         self.limit = limit
-        self.edge = _Edge(limit)
+        self.edge = edge
         self.slice_ms = max(1, self.edge.per_ms // _SLICES)
         self.slices: deque[list[int]] = deque()  # [number of the slice, last charge ms, count]
         self.landed = 0
@@ -167,6 +190,9 @@ class _Slices:
     def begins_anew(self, now_ms: int) -> int | None:
         return self.edge.all_at_once(now_ms)
 
+    def began(self) -> Began | None:
+        return self.edge.began()
+
     def depart(self, charge: Charge, at_ms: int) -> None:
         self.edge.departed(at_ms, not self.slices and not self.flying)
         self.flying += charge.of(self.limit.unit)
@@ -179,7 +205,7 @@ class _Slices:
 
     def add(self, charge: Charge, at_ms: int) -> None:
         count = charge.of(self.limit.unit)
-        if not count:
+        if not count or self.edge.is_before(at_ms):
             return
         slices, number = self.slices, at_ms // self.slice_ms
         if slices and slices[-1][0] >= number:
@@ -196,9 +222,9 @@ class _Distinct:
 
     __slots__ = ("edge", "flying", "landed", "limit")
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, edge: _Edge) -> None:
         self.limit = limit
-        self.edge = _Edge(limit)
+        self.edge = edge
         self.landed: dict[int, int] = {}  # address to its last time, in order of it
         self.flying: dict[int, int] = {}  # address to how many transactions
 
@@ -237,6 +263,9 @@ class _Distinct:
     def begins_anew(self, now_ms: int) -> int | None:
         return self.edge.all_at_once(now_ms)
 
+    def began(self) -> Began | None:
+        return self.edge.began()
+
     def depart(self, charge: Charge, at_ms: int) -> None:
         self.edge.departed(at_ms, not self.landed and not self.flying)
         for address in charge.addresses:
@@ -254,6 +283,8 @@ class _Distinct:
         self.add(kept, at_ms)
 
     def add(self, charge: Charge, at_ms: int) -> None:
+        if self.edge.is_before(at_ms):
+            return
         for address in charge.addresses:
             self.landed[address] = max(at_ms, self.landed.pop(address, 0))
 
@@ -296,6 +327,9 @@ class _Bucket:
         return now_ms + int(missing / self.rate) + 1
 
     def begins_anew(self, now_ms: int) -> int | None:  # noqa: ARG002 -- as the others are asked
+        return None
+
+    def began(self) -> Began | None:
         return None
 
     def depart(self, charge: Charge, at_ms: int) -> None:

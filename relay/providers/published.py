@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from relay.policy.limits import Limit, Unit
+from relay.policy.limits import Limit, Unit, Window
+from relay.policy.periods import divides_the_calendar
 
 HEADROOM = 90  # percent: others send by the same account, and providers count differently
 _UNITS = {
@@ -41,7 +43,7 @@ class Published:
     tier: str | None  # that was chosen; None: the lowest
     tiers: tuple[str, ...]  # that may be chosen
     headroom: int  # percent of what is published that `limits` use
-    limits: tuple[Limit, ...]  # rolling, whatever the provider's own windows: never over
+    limits: tuple[Limit, ...]  # calendar where its time zone is known, else rolling: never over
     confidence: str  # low, medium or high: the lowest of the limits'; "" without any
     max_recipients: int | None  # of one transaction
     max_content_bytes: int | None
@@ -59,18 +61,18 @@ def published(
     limits = provider.get("limits", {})
     rows = [row for row in limits.get("rates", ()) if row["what"] in _UNITS]
     chosen = [row for group in _groups(rows) for row in _in_tier(group, tier)]
-    least: dict[tuple[Unit, timedelta], int] = {}
+    least: dict[Limit, int] = {}  # of limits that differ in their maximum alone
     for row in chosen:
-        key = _UNITS[row["what"]], span_of(row["per"], row["window"])
+        limit = _limit(row)
         maximum = max(1, row["max"] * headroom // 100)
-        least[key] = min(maximum, least.get(key, maximum))
+        least[limit] = min(maximum, least.get(limit, maximum))
     return Published(
         provider=provider["id"],
         name=provider["name"],
         tier=tier,
         tiers=tiers_of(provider),
         headroom=headroom,
-        limits=tuple(Limit(unit, maximum, per) for (unit, per), maximum in least.items()),
+        limits=tuple(replace(limit, maximum=maximum) for limit, maximum in least.items()),
         confidence=_least_sure(chosen),
         max_recipients=_value(limits, "recipients_per_message"),
         max_content_bytes=_value(limits, "message_bytes"),
@@ -96,6 +98,28 @@ def span_of(text: str, window: str = "rolling") -> timedelta:
     span = int(match[1]) * _SPANS[match[2]]
     is_day = match[2] == "d" and window == "calendar"
     return span + timedelta(hours=1) if is_day else span
+
+
+def _limit(row: Mapping[str, Any]) -> Limit:
+    """Return what keeps a published rate, with a maximum of 1.
+
+    A calendar is one where it is known when it begins anew: all of it may then go at once. Else it
+    may be anywhere, and a rolling window is never over another of the same length.
+    """
+    unit, per, zone = _UNITS[row["what"]], span_of(row["per"]), row.get("timezone")
+    is_month = row["per"] == "1month"
+    if zone is not None and (is_month or divides_the_calendar(per)) and _is_known(zone):
+        return Limit(unit, 1, per, window=Window.CALENDAR, timezone=zone, is_month=is_month)
+    return Limit(unit, 1, span_of(row["per"], row["window"]))
+
+
+def _is_known(zone: str) -> bool:
+    """Return whether this machine knows a time zone; a small image of a system may not."""
+    try:
+        ZoneInfo(zone)
+    except ZoneInfoNotFoundError:
+        return False
+    return True
 
 
 def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterable[list[Mapping[str, Any]]]:

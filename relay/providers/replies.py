@@ -70,6 +70,8 @@ class ReplyDictionary:
             judgement = dataclasses.replace(by_step, entry=entry.id, advice=entry.retry_after)
         else:
             judgement = _judgement(entry, failure)
+        if refused.seen:
+            judgement = dataclasses.replace(judgement, cause=f"{judgement.cause} {refused.seen}")
         return _timed(_spared(judgement, refused), entry, failure)
 
     def find(self, failure: Failure, provider: str | None) -> Entry | None:

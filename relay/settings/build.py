@@ -8,7 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
-from relay.channels.options import FolderOptions, Security, SendmailOptions, SmtpOptions
+from relay.channels.options import (
+    FolderOptions,
+    Security,
+    SendmailOptions,
+    SmtpOptions,
+    UnconnectedOptions,
+)
 from relay.connect.options import Grant
 from relay.inspect.inspection import Guide
 from relay.listener.options import Application, ListenerOptions
@@ -138,16 +144,16 @@ def _channel(
     options: ChannelOptions
     if file.rehearsal:
         options = FolderOptions(path=str(state_dir / "rehearsal" / name))
-    elif channel.smtp:
-        options = _smtp(channel.smtp, channel.connections, file.hostname, env)
     elif channel.sendmail:
         options = SendmailOptions(
             command=channel.sendmail.command,
             timeout_seconds=channel.sendmail.timeout.total_seconds(),
         )
-    else:
-        assert channel.folder is not None, "checked: exactly one"
+    elif channel.folder:
         options = FolderOptions(path=channel.folder.path)
+    else:
+        smtp = _smtp(channel.smtp or model.Smtp(), channel.connections, file.hostname, env)
+        options = smtp if smtp.host else UnconnectedOptions(smtp)
     return ChannelSettings(
         name=name,
         options=options,
@@ -175,9 +181,10 @@ def _smtp(
     smtp: model.Smtp, connections: int, hostname: str | None, env: Mapping[str, str]
 ) -> SmtpOptions:
     checks = smtp.certificate_checks
-    verify = checks is model.CertificateChecks.ON if checks else not is_loopback(smtp.host)
+    host = smtp.host or ""
+    verify = checks is model.CertificateChecks.ON if checks else not is_loopback(host)
     return SmtpOptions(
-        host=smtp.host,
+        host=host,
         port=smtp.port or _PORTS[smtp.security],
         security=smtp.security,
         verify=verify,

@@ -37,6 +37,7 @@ from relay.settings.provided import known_providers
 from relay.settings.registration import check_registration
 from relay.settings.units import format_duration
 
+_OF_HOST = ("port", "security", "certificate_checks", "password", "oauth2")
 UNITS = ("messages", "recipients", "distinct_recipients", "bytes")
 
 Found = tuple[Loc, str]
@@ -165,7 +166,7 @@ def _secret(place: SecretPlace) -> Iterator[Found]:
 
 
 def _channel(channel: Channel, name: str) -> Iterator[Found]:
-    yield from _exactly_one(channel, ("smtp", "sendmail", "folder"))
+    yield from _exactly_one(channel, ("smtp", "sendmail", "folder"), none="smtp")
     if channel.smtp:
         yield from _smtp(channel.smtp)
     if channel.sendmail and channel.sendmail.knows("command"):
@@ -235,7 +236,7 @@ def _provider(channel: Channel) -> Iterator[Found]:
         choice = f"did you mean {' or '.join(near)}?" if near else "relay/providers has the list"
         yield channel.at("provider"), f"unknown provider '{name}': {choice}"
         return
-    if name is None and channel.smtp and channel.knows("smtp"):
+    if name is None and channel.smtp and channel.smtp.host and channel.knows("smtp"):
         name = known.by_host(channel.smtp.host, channel.smtp.username)
     if channel.tier is None or not channel.knows("tier", "provider", "smtp"):
         return
@@ -260,6 +261,11 @@ def _command(loc: Loc, command: tuple[str, ...]) -> Iterator[Found]:
 
 
 def _smtp(smtp: Smtp) -> Iterator[Found]:
+    yield from _senders(smtp)
+    if smtp.host is None:
+        if smtp.knows("host"):
+            yield from _without_host(smtp)
+        return
     if smtp.oauth2 is not None:
         yield from _oauth2(smtp, smtp.oauth2)
     elif smtp.knows("username", "password", "oauth2"):
@@ -269,13 +275,30 @@ def _smtp(smtp: Smtp) -> Iterator[Found]:
             yield smtp.at("password"), "expected a username beside it, got none"
     if smtp.password is not None:
         yield from _secret(smtp.password)
+    yield from _protection(smtp, smtp.host)
+
+
+def _without_host(smtp: Smtp) -> Iterator[Found]:
+    """Yield what is said of a server that is not named."""
+    for key in _OF_HOST:
+        if key in smtp.model_fields_set and smtp.knows(key):
+            message = "expected a host beside it, or all of it left to `relay connect`"
+            yield smtp.at(key), f"{message}, got none"
+
+
+def _senders(smtp: Smtp) -> Iterator[Found]:
+    if smtp.host is None and smtp.username is None:
+        return  # whoever connects it has an address
     names_none = smtp.rewrite_from is None and "@" not in (smtp.username or "")
     if smtp.senders and names_none and smtp.knows("rewrite_from", "username"):
         message = "expected a rewrite_from beside it, as the username is no address, got none"
         yield smtp.at("senders"), message
     if smtp.rewrite_from is not None and not smtp.senders and smtp.knows("senders"):
         yield smtp.at("rewrite_from"), "expected senders beside it, got none"
-    if is_loopback(smtp.host):
+
+
+def _protection(smtp: Smtp, host: str) -> Iterator[Found]:
+    if is_loopback(host):
         return
     if smtp.security is Security.NONE:
         is_allowed = smtp.allow_unencrypted_password or not smtp.knows("allow_unencrypted_password")
@@ -283,10 +306,10 @@ def _smtp(smtp: Smtp) -> Iterator[Found]:
             message = (
                 "expected starttls or implicit, or `allow_unencrypted_password: true` beside it"
             )
-            yield smtp.at("security"), f"{message}, got none with a password for {smtp.host}"
+            yield smtp.at("security"), f"{message}, got none with a password for {host}"
     elif smtp.certificate_checks is CertificateChecks.OFF and smtp.knows("security"):
         message = f"expected on, or {CertificateChecks.OFF_ANYWHERE}"
-        yield smtp.at("certificate_checks"), f"{message} as {smtp.host} is not loopback, got off"
+        yield smtp.at("certificate_checks"), f"{message} as {host} is not loopback, got off"
 
 
 def _oauth2(smtp: Smtp, oauth2: OAuth2) -> Iterator[Found]:
@@ -347,8 +370,9 @@ def _retry(retry: Retry) -> Iterator[Found]:
         yield retry.at("give_up_after"), f"expected more than the first wait, {first}, got {last}"
 
 
-def _exactly_one(part: Part, keys: tuple[str, ...]) -> Iterator[Found]:
-    given = [key for key in keys if getattr(part, key) is not None]
+def _exactly_one(part: Part, keys: tuple[str, ...], none: str = "") -> Iterator[Found]:
+    """Yield if more than one is given, or none where that does not mean one of them."""
+    given = [key for key in keys if getattr(part, key) is not None] or [none] * bool(none)
     if part.knows(*keys) and len(given) != 1:
         got = " and ".join(given) or "none of them"
         yield part.at(), f"expected exactly one of {', '.join(keys)}, got {got}"

@@ -36,7 +36,12 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     path = path or find(env)
     if path is None:
         return rehearsal_settings(env)
-    written = _from_document(read_document(str(path), read_file(path)), env)
+    return settings_of(path, read_file(path), env)
+
+
+def settings_of(path: Path, data: bytes, env: Mapping[str, str]) -> Settings:
+    """Return what a file would mean with that in it; raises SettingsError."""
+    written = _from_document(read_document(str(path), data), env)
     return as_provided(as_connected(written))
 
 

@@ -157,9 +157,9 @@ class OAuth2(Part):
 
 
 class Smtp(Part):
-    """An SMTP server to submit to."""
+    """An SMTP server to submit to; without host, the one that `relay connect` kept."""
 
-    host: leaf.Host = _needed()
+    host: leaf.Host | None = None
     port: leaf.Port | None = None
     security: Security = Security.STARTTLS
     certificate_checks: CertificateChecks | None = None
@@ -208,7 +208,7 @@ class Limit(Part):
 
 
 class Channel(Part):
-    """A named way out: exactly one of smtp, sendmail and folder."""
+    """A named way out: one of smtp, sendmail and folder; none of them is smtp without host."""
 
     smtp: Smtp | None = None
     sendmail: Sendmail | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,10 +15,39 @@ _MAX_BYTES = 1024 * 1024
 
 
 def find(env: Mapping[str, str], system_file: Path = SYSTEM_FILE) -> Path | None:
-    """Return the file that $RELAY_CONFIG names, else the system's if there is one."""
+    """Return the file that $RELAY_CONFIG names, else the system's or the user's if there is one."""
     if env.get("RELAY_CONFIG"):
         return Path(env["RELAY_CONFIG"])
-    return system_file if system_file.exists() else None
+    if system_file.exists():
+        return system_file
+    mine = _user_file(env)
+    return mine if mine.exists() else None
+
+
+def first_file(
+    path: Path | None, env: Mapping[str, str], system_file: Path = SYSTEM_FILE
+) -> Path | None:
+    """Return where the owner's first settings file belongs, None if there is one already.
+
+    That is the one in `path` or $RELAY_CONFIG, else the system's if this user may write it, else
+    the user's own.
+    """
+    named = path or find(env, system_file)
+    if named is not None:
+        return None if os.path.lexists(named) else named
+    nearest = next(folder for folder in system_file.parents if folder.exists())
+    is_ours = os.access(nearest, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return system_file if is_ours else _user_file(env)
+
+
+def first_state_dir(file: Path, env: Mapping[str, str]) -> str:
+    """Return the state directory for that file; never the one of a rehearsal, whose mail is there.
+
+    What was rehearsed would else be sent in earnest.
+    """
+    if file == SYSTEM_FILE:
+        return STATE_DIR
+    return str(_folder_of_user(env, "XDG_DATA_HOME", ".local/share"))
 
 
 def state_dir(path: Path | None, env: Mapping[str, str]) -> Path:
@@ -36,11 +66,7 @@ def state_dir(path: Path | None, env: Mapping[str, str]) -> Path:
 
 def rehearsal_state_dir(env: Mapping[str, str]) -> Path:
     """Return the state directory of a relay without settings, in the user's own folder."""
-    state_home = env.get("XDG_STATE_HOME", "")
-    if not state_home.startswith("/"):  # as the XDG Base Directory Specification says
-        home = env.get("HOME", "")
-        state_home = f"{home if home.startswith('/') else Path.home()}/.local/state"
-    return Path(f"{state_home.rstrip('/')}/relay")
+    return _folder_of_user(env, "XDG_STATE_HOME", ".local/state")
 
 
 def read_file(path: Path) -> bytes:
@@ -54,3 +80,16 @@ def read_file(path: Path) -> bytes:
     if len(data) > _MAX_BYTES:
         raise SettingsError([Mistake(str(path), 1, "", "expected at most 1 MiB, got more")])
     return data
+
+
+def _user_file(env: Mapping[str, str]) -> Path:
+    return _folder_of_user(env, "XDG_CONFIG_HOME", ".config") / "relay.yaml"
+
+
+def _folder_of_user(env: Mapping[str, str], name: str, default: str) -> Path:
+    """Return relay's folder in one of those of the XDG Base Directory Specification."""
+    base = env.get(name, "")
+    if not base.startswith("/"):  # as it says
+        home = env.get("HOME", "")
+        base = f"{home if home.startswith('/') else Path.home()}/{default}"
+    return Path(f"{base.rstrip('/')}/relay")

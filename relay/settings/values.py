@@ -8,7 +8,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from relay.channels.options import FolderOptions, SendmailOptions, SmtpOptions
+from relay.channels.options import (
+    FolderOptions,
+    SendmailOptions,
+    SmtpOptions,
+    UnconnectedOptions,
+)
 from relay.connect.options import Grant
 from relay.inspect.inspection import Guide
 from relay.listener.options import ListenerOptions
@@ -18,7 +23,7 @@ from relay.policy.rules import KindRule, Rule
 from relay.providers.published import HEADROOM, Published
 from relay.web.options import HttpOptions
 
-ChannelOptions = SmtpOptions | SendmailOptions | FolderOptions
+ChannelOptions = SmtpOptions | UnconnectedOptions | SendmailOptions | FolderOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ import smtplib
 import pytest
 from daemon import Daemon, free_port
 from test_crash import Sink
+from test_password import served
+from upstream import Upstream
 
 from relay.web.client import ControlError
 
@@ -85,3 +87,24 @@ def test_what_a_person_had_to_mend_is_tried_at_once(tmp_path):
             sink.upstream.script.clear()
             relay.control.reload()
             relay.wait_until(lambda: relay.states() == {"sent": 1})
+
+
+def test_a_pace_of_connections_outlives_a_reload_and_a_restart(tmp_path):
+    upstream = Upstream()
+    with served(upstream):
+        smtp = {"host": "127.0.0.1", "port": upstream.port, "security": "none"}
+        paced = {**smtp, "messages_per_connection": 1, "new_connections": "1 per 1h"}
+        with Daemon(tmp_path, {"channels": {"native": {"smtp": paced}}}) as relay:
+            relay.submit("a@example.com", ["b@example.net"], CONTENT)
+            relay.wait_until(lambda: relay.states() == {"sent": 1})
+            slower = {"native": {"smtp": {**paced, "command_timeout": "4m"}}}
+            relay.configure({**relay.settings, "channels": slower})
+            assert "channels" in relay.control.reload()
+            relay.submit("a@example.com", ["b@example.net"], CONTENT)
+            relay.wait_until(lambda: relay.states() == {"sent": 1, "sending": 1})
+            relay.kill()
+            relay.start()
+            relay.control.retry(all_in="in_doubt")
+            relay.wait_until(lambda: relay.states() == {"sent": 1, "sending": 1})
+            assert upstream.connections == 1
+            relay.kill()

@@ -11,6 +11,7 @@ import pytest
 
 from relay.channels.channel import Parcel
 from relay.channels.options import Security, SmtpOptions
+from relay.channels.pace import Pace
 from relay.channels.smtp import SmtpChannel
 from relay.mail.attempt import Attempt, InDoubt, Refused, Sent
 from relay.mail.message import Spooled
@@ -710,8 +711,8 @@ def test_a_channel_names_itself():
 def test_connections_are_opened_no_faster_than_allowed(run):
     async def story():
         async with Upstream() as upstream:
-            paced = options(upstream, messages_per_connection=1, new_connections=(1, 0.2))
-            channel = SmtpChannel("direct", paced)
+            paced = options(upstream, messages_per_connection=1)
+            channel = SmtpChannel("direct", paced, pace=Pace(1, 0.2))
             began = asyncio.get_running_loop().time()
             for _ in range(2):
                 assert told(await channel.send(PARCEL)) == [("Sent", "250 2.0.0")] * 3

@@ -13,6 +13,10 @@ from relay.channels.smtp_probe import Questions, Report, probe
 from tests.upstream import Drop, Upstream
 
 CERTIFICATES = Path(__file__).parent.parent / "certificates"
+ELSEWHERE = (
+    "It shows a certificate of elsewhere.example, issued by relay test CA for elsewhere.example,"
+    " valid from 2026-11-21 to 2126-10-28."
+)
 ACCOUNT = {"me@example.com": "s3cret"}
 ME = "me@example.com"
 
@@ -75,7 +79,7 @@ def test_every_step_is_told_with_its_time_and_what_was_found(run, security, step
                 assert "certificate of localhost by " in tls
                 assert " until " in tls
             # every question was forgotten again, and nothing was sent
-            assert upstream.verbs().count("RSET") == upstream.verbs().count("MAIL") == 3
+            assert upstream.verbs().count("RSET") == upstream.verbs().count("MAIL") == 4
             assert upstream.transactions == []
             await upstream.wait_until(lambda: upstream.verbs()[-1] == "QUIT")
 
@@ -125,6 +129,7 @@ def test_a_certificate_for_another_name_is_told_and_no_password_goes_out(run, im
             report = await probe(options(upstream, security=security), Questions())
             assert names(report)[-1] == ("TLS!" if implicit else "STARTTLS!")
             assert "AUTH" not in upstream.verbs()
+            assert report.failure.refused.seen == ELSEWHERE
 
     run(story())
 
@@ -196,5 +201,22 @@ def test_a_sender_that_only_waits_is_told_and_fails_nothing(run):
             report = await probe(options(upstream), asked)
             assert names(report)[-3:] == ["MAIL", "MAIL!", "RCPT"]
             assert report.failure is None
+
+    run(story())
+
+
+def test_a_sender_that_is_refused_only_with_a_recipient_is_told_as_such(run):
+    senders = iter(["", "550 5.7.60 not allowed to send as this sender"])
+
+    def rcpt(_: str) -> str | None:
+        return next(senders) or None
+
+    async def story():
+        async with Upstream({"rcpt": rcpt}) as upstream:
+            asked = Questions(senders=(ME, "shop@example.com"), recipient="you@example.net")
+            report = await probe(options(upstream), asked)
+            assert names(report)[-3:] == ["MAIL", "MAIL!", "RCPT"]
+            assert report.failure.detail == "shop@example.com"
+            assert upstream.transactions == []
 
     run(story())

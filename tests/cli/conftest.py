@@ -21,7 +21,10 @@ from small_house import SmallHouse, control_of
 @pytest.fixture
 def relay(tmp_path: Path) -> Terminal:
     """Give a way to run commands; without settings they rehearse in a folder of the test."""
-    return Terminal(tmp_path, {"XDG_STATE_HOME": str(tmp_path / "state"), "RELAY_CONFIG": ""})
+    homes = {f"XDG_{name.upper()}_HOME": str(tmp_path / name) for name in ("state", "data")}
+    # the file of a user that has none
+    homes["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+    return Terminal(tmp_path, homes | {"RELAY_CONFIG": ""})
 
 
 Live = Callable[[AbstractAsyncContextManager[Any]], Any]

@@ -165,6 +165,8 @@ def test_another_server_is_named_and_its_certificate_is_checked(relay: Terminal,
     said = relay("connect", "direct", ME, *where, "--password-file", "-", stdin="new\n")
     assert said.code == 22
     assert "certificate verify failed" in said.out
+    why = next(line for line in said.out.splitlines() if line.startswith("  why "))
+    assert "It shows a certificate of localhost, issued by relay test CA for localhost, " in why
 
 
 def test_a_running_relay_takes_it_at_once(relay: Terminal, live: Live, upstream: Upstream):
@@ -198,7 +200,8 @@ def test_what_cannot_be_done_is_said_and_nothing_is_tried(relay, words, code, to
     assert told in " ".join(said.err.replace("│", " ").split())
 
 
-def test_a_rehearsal_connects_to_nobody(relay: Terminal):
+def test_a_rehearsal_that_the_settings_ask_for_connects_to_nobody(relay: Terminal):
+    relay.write_settings("rehearsal: true\nchannels: {direct: {}}\n")
     said = relay("connect", "direct")
     assert said.code == 1
     assert "This relay rehearses" in said.err

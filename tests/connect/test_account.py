@@ -115,3 +115,9 @@ def test_every_provider_gives_an_account():
             account = account_of(f"me@{domain}", PROVIDERS)
             assert account.provider is not None, name
             assert all("{" not in each.host for each in account.endpoints), name
+
+
+def test_the_providers_name_that_the_owner_says_comes_before_the_domain():
+    account = account_of("me@example.com", PROVIDERS, provider="fastmail")
+    assert account.provider == "fastmail"
+    assert told(account)[0].startswith("smtp.fastmail.com:")

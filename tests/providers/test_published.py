@@ -49,8 +49,17 @@ def limits(provider: str, tier: str | None = None, headroom: int = 100) -> list[
         pytest.param(
             "emailit",
             None,
-            ["2 messages per 1s", "5000 messages per 25h"],
-            id="the longest day of a calendar",
+            ["2 messages per 1s", "5000 messages per 24h (calendar, UTC)"],
+            id="a calendar that is known to begin anew at midnight over there",
+        ),
+        pytest.param(
+            "rackspace",
+            None,
+            ["10000 recipients per 24h (calendar, America/New_York)"],
+            id="the same elsewhere",
+        ),
+        pytest.param(
+            "postmark", "free", ["100 messages per 31d"], id="a month of nobody knows where"
         ),
         pytest.param("resend", None, None, id="months"),
         pytest.param("ovh", None, [], id="a limit without a number is not known"),
@@ -96,6 +105,25 @@ def test_what_holds_for_messages_and_connections():
 )
 def test_a_rolling_span_keeps_every_window(text, window, expected):
     assert span_of(text, window) == expected
+
+
+@pytest.mark.parametrize(
+    ("per", "zone", "expected"),
+    [
+        ("1d", "Europe/Berlin", "9 messages per 24h (calendar, Europe/Berlin)"),
+        ("1month", "UTC", "9 messages per 1mo (calendar, UTC)"),
+        ("1h", "UTC", "9 messages per 1h (calendar, UTC)"),
+        ("7h", "UTC", "9 messages per 7h"),  # begins nowhere in particular
+        ("1d", None, "9 messages per 25h"),  # the longest day
+        ("1d", "Nowhere/Land", "9 messages per 25h"),
+    ],
+)
+def test_a_calendar_is_one_where_it_is_known_when_it_begins_anew(per, zone, expected):
+    row = {"what": "messages", "max": 9, "per": per, "window": "calendar", "scope": "mailbox"}
+    if zone is not None:
+        row["timezone"] = zone
+    provider = {"id": "a", "name": "A", "limits": {"rates": [row]}}
+    assert [limit.name for limit in published(provider, headroom=100).limits] == [expected]
 
 
 def test_what_is_no_window_is_refused():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.channels.options import Security
+from relay.channels.options import Security, UnconnectedOptions
 from relay.connect.kept import Kept, write
 from relay.settings.loader import load
 from relay.settings.mistakes import SettingsError
@@ -241,3 +241,29 @@ def test_a_client_that_cannot_work_is_a_mistake(tmp_path, smtp, expected):
     with pytest.raises(SettingsError) as caught:
         direct(tmp_path, "mail.example.com", smtp=smtp)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "smtp", ["", "smtp: {}", "smtp: {senders: a@b.c, username: me@example.org}"]
+)
+def test_a_channel_of_which_nothing_is_said_waits_to_be_connected(tmp_path, smtp):
+    written = f"  direct: {{{smtp}}}\n  native: {{folder: {{path: /}}}}\n"
+    settings = settings_of(tmp_path, written)
+    assert isinstance(settings.channels["direct"].options, UnconnectedOptions)
+    (warning,) = settings.warnings
+    assert "direct: not connected to an account yet: run `relay connect direct`" in warning
+    write(tmp_path, "direct", kept("smtp.gmail.com"))
+    settings = settings_of(tmp_path, written)
+    options = settings.channels["direct"].options
+    assert (options.host, options.verify, options.password()) == ("smtp.gmail.com", True, "s3cret")
+    assert options.senders == (("a@b.c",) if "senders" in smtp else ())
+    assert settings.warnings == ()
+    assert settings.channels["direct"].published.provider == "google-workspace"
+
+
+def test_the_provider_that_was_said_holds_before_and_after(tmp_path):
+    written = "  direct: {provider: google-workspace, tier: paid}\n"
+    for _ in range(2):
+        channel = settings_of(tmp_path, written).channels["direct"]
+        assert names(channel) == ["1800 messages per 24h", "2700 recipients per 24h"]
+        write(tmp_path, "direct", kept("smtp.gmail.com"))

@@ -13,6 +13,7 @@ from making import NOON
 
 from relay.app.clock import Ids
 from relay.app.graph import Foundation, Graph, build
+from relay.channels.pace import Paces
 from relay.delivery.board import Board
 from relay.inspect.inspector import Inspector
 from relay.mail.message import Envelope, Message, Origin
@@ -146,6 +147,7 @@ async def box(folder: Path, settings: str, clock: Clock | None = None) -> AsyncI
         inspector=inspector,
         replies=ReplyDictionary.load(),
         providers=Providers(),
+        paces=Paces(used_until=-1e9),
     )
     house = Box(base, clock, heard)
     house.graph = build(loaded, base)

@@ -27,6 +27,10 @@ smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 1000
 smtpd_hard_error_limit = 1000
 """
+_OWNED = """\
+smtpd_sender_login_maps = texthash:{folder}/owners
+smtpd_sender_restrictions = reject_sender_login_mismatch
+"""
 _DOVECOT = """\
 base_dir = {folder}/dovecot/run
 state_dir = {folder}/dovecot/state
@@ -64,12 +68,25 @@ _REFUSED = re.compile(r"warning: .* SASL \w+ authentication failed")
 class SubmissionServer(Postfix):
     """One instance of both; `with` starts them and removes all of it."""
 
-    def __init__(self, name: str, accounts: dict[str, str]) -> None:
-        """Let nobody send but who signs in to one of `accounts`, by their passwords."""
+    def __init__(
+        self, name: str, accounts: dict[str, str], owners: dict[str, str] | None = None
+    ) -> None:
+        """Let nobody send but who signs in to one of `accounts`, by their passwords.
+
+        With `owners` of sender addresses, nobody sends as another's: which Postfix says at RCPT.
+        """
         super().__init__(name)
         self._tls = _SASL
+        self._owners = owners
         self._accounts = dict(accounts)
         self._dovecot: subprocess.Popen[bytes] | None = None
+
+    def _write_settings(self) -> None:
+        if self._owners is not None:
+            self._tls = _SASL + _OWNED.format(folder=self.folder)
+            owned = "".join(f"{address} {login}\n" for address, login in self._owners.items())
+            (self.folder / "owners").write_text(owned)
+        super()._write_settings()
 
     def start(self) -> None:
         """Start Dovecot, then Postfix."""

@@ -13,7 +13,7 @@ from daemon import ROOT, Daemon
 from dovecot import SubmissionServer
 from letters import invoice, newsletter, wire
 
-ME = "news@shop.example"
+ME, SHOP = "news@shop.example", "rechnung@shop.example"
 READER, CUSTOMER = "ann@example.net", "bob@example.net"
 BEFORE, AFTER, BILLS = 5, 20, 5
 
@@ -89,3 +89,31 @@ def waiting_kinds(relay: Daemon) -> set[str]:
 def pause_of(relay: Daemon) -> dict[str, str] | None:
     health: dict[str, str] = relay.channel("direct")["health"]
     return health if health["state"] == "paused" else None
+
+
+def test_a_sender_that_is_only_refused_with_its_recipients_is_kept_back(tmp_path: Path) -> None:
+    """Postfix says at RCPT what it thinks of a sender. Nothing is sent, and nothing bounces."""
+    password = tmp_path / "password"
+    password.write_text("old\n")
+    password.chmod(0o600)
+    with SubmissionServer("direct", {ME: "quite new"}, owners={ME: ME, SHOP: "shop"}) as upstream:
+        smtp = {
+            "host": "localhost",
+            "port": upstream.port,
+            "security": "none",
+            "username": ME,
+            "password": {"file": str(password)},
+        }
+        with Daemon(tmp_path / "relay", {"channels": {"direct": {"smtp": smtp}}}) as relay:
+            relay.submit(ME, [READER], wire(newsletter(READER, 1)))
+            relay.wait_until(lambda: pause_of(relay))
+            for number in range(3):
+                relay.submit(SHOP, [CUSTOMER], wire(invoice(CUSTOMER, f"RE-{number}")))
+            said = connect(relay, "quite new\n")
+            assert said.returncode == 0, said.stdout + said.stderr
+            assert f"to {SHOP}, who waits to send" in said.stdout
+            relay.wait_until(lambda: relay.states() == {"sent": 1, "held": 3})
+            for row in relay.queue(state="held"):
+                assert row["why"].startswith(f"direct does not take {SHOP} as sender: 553 5.7.1")
+        upstream.wait_for(1)
+        assert "not owned by user" in upstream.log()

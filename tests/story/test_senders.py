@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from box import INVOICE, NEWSLETTER, box
 from making import HOUR, MINUTE
 from upstream import Drop, Upstream
@@ -154,5 +155,66 @@ def test_a_connection_that_breaks_while_asking_is_a_fault_of_the_channel(tmp_pat
                 await until_paused(house, 2)
                 await house.turn(HOUR)
                 await house.until(lambda states: states == {"sent": 1})
+
+    asyncio.run(story())
+
+
+def at_rcpt(reply: str, *refused: str) -> dict[str, object]:
+    """Return the script of a server that takes any sender at MAIL, and minds it at RCPT."""
+    sender = ""
+
+    def mail(argument: str) -> None:
+        nonlocal sender
+        sender = argument
+
+    def rcpt(_: str) -> str | None:
+        return reply if not refused or any(each in sender for each in refused) else None
+
+    return {"mail": mail, "rcpt": rcpt}
+
+
+NOT_YOURS = "553 5.7.1 <shop@example.com>: Sender address rejected: not owned by user"
+
+
+@pytest.mark.parametrize(
+    ("script", "held"),
+    [
+        pytest.param(at_rcpt(NOT_YOURS, SHOP), 2, id="one of two, with the same recipient"),
+        pytest.param(at_rcpt(NOT_YOURS, SHOP, NEWS), 3, id="all, but not the account itself"),
+    ],
+)
+def test_a_sender_that_is_refused_only_at_rcpt_is_kept_back(tmp_path, script, held):
+    async def story():
+        async with Upstream(script, accounts={ME: "other"}) as direct, Upstream() as native:
+            async with box(tmp_path, settings(direct, native, tmp_path)) as house:
+                await paused(house)
+                await house.hand_in(NEWSLETTER, sender=SHOP)
+                await house.hand_in(NEWSLETTER, sender=SHOP)
+                direct.accounts[ME] = "right"
+                await house.turn(11 * MINUTE)
+                await house.until(lambda states: states.get("held") == held)
+                await house.until(lambda states: states == all_but(held))
+            asked = {line for _, line in direct.commands if line.startswith("RCPT")}
+            assert f"RCPT TO:<{ME}>" in asked  # of whom nobody minds it
+
+    def all_but(held: int) -> dict[str, int]:
+        return {"held": held} | ({"sent": 3 - held} if held < 3 else {})
+
+    asyncio.run(story())
+
+
+def test_what_is_said_of_the_recipient_is_no_fault_of_a_sender(tmp_path):
+    """The account's own mailbox does not exist there: that tells nothing of who waits."""
+    script = {f"rcpt:{ME}": "550 5.1.1 <me@example.com>: no such user"}
+
+    async def story():
+        async with Upstream(script, accounts={ME: "other"}) as direct, Upstream() as native:
+            async with box(tmp_path, settings(direct, native, tmp_path)) as house:
+                await paused(house)
+                await house.hand_in(NEWSLETTER, sender=SHOP)
+                direct.accounts[ME] = "right"
+                await house.turn(11 * MINUTE)
+                await house.until(lambda states: states == {"sent": 2})
+                assert house.told(events.SenderRefused) == []
 
     asyncio.run(story())

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 
 from relay.policy.ledger import Flight, Ledger, reach
-from relay.policy.limits import Charge, Lesson, Limit, Unit, from_ms, to_ms, to_ms_up
+from relay.policy.limits import Charge, FirstSend, Lesson, Limit, Unit, from_ms, to_ms, to_ms_up
 from relay.policy.settlement import Settlement
 from relay.queue.rows import Lease
 
@@ -90,6 +90,7 @@ def settle(
         _refund(db, lease.channel, back)
     if ledger is not None:
         ledger.land(whole, kept, ended_at)
+        _note_first_sends(db, lease.channel, ledger)
     _land(db, lease.channel, kept, ended_at)
 
 
@@ -125,18 +126,30 @@ def land_all(db: sqlite3.Connection, now: datetime) -> None:
             _land(db, channel, flight.charge, now)
 
 
-def shift(db: sqlite3.Connection, by: timedelta) -> None:
-    """Move all dates with a clock that was set, so that they are as long ago as they were."""
+def shift(db: sqlite3.Connection, by: timedelta, since: datetime) -> None:
+    """Move dates with a clock that was set, so that they are as long ago as they were.
+
+    What is dated before `since`, in an earlier boot, stays where a clock is set back: it may have
+    been right then, and wrong only since.
+    """
     by_ms = by // timedelta(milliseconds=1)
-    for table in ("charge", "contact"):
-        db.execute(f"UPDATE {table} SET at = -(at + ?)", (by_ms,))  # noqa: S608 -- no clash that way
-        db.execute(f"UPDATE {table} SET at = -at")  # noqa: S608
+    first = to_ms(since) if by < timedelta() else 0
+    moved = db.execute(
+        "SELECT channel, at + ?, messages, recipients, size_bytes FROM charge WHERE at >= ?",
+        (by_ms, first),
+    ).fetchall()
+    db.execute("DELETE FROM charge WHERE at >= ?", (first,))
+    db.executemany(_ADD, moved)
+    db.execute("UPDATE contact SET at = at + ? WHERE at >= ?", (by_ms, first))
+    db.execute(
+        "UPDATE lesson SET at = at + ?, until = until + ? WHERE at >= ?", (by_ms, by_ms, first)
+    )
+    db.execute("UPDATE first_send SET earliest = earliest + ?, latest = latest + ?", (by_ms, by_ms))
     db.execute(
         "UPDATE recipient SET charged_at = charged_at + ?, lease_until = lease_until + ? "
         "WHERE state = 'sending'",
         (by_ms, by_ms),
     )
-    db.execute("UPDATE lesson SET at = at + ?, until = until + ?", (by_ms, by_ms))
 
 
 def load_ledger(
@@ -165,7 +178,7 @@ def load_ledger(
     ]
     if distinct:
         charges += _contacts(db, channel, after, now_ms)
-    return Ledger(limits, charges, now, flights, _lessons(db, channel))
+    return Ledger(limits, charges, now, flights, _lessons(db, channel), _first_sends(db, channel))
 
 
 def clamp(db: sqlite3.Connection, now: datetime) -> None:
@@ -186,6 +199,7 @@ def _date_now(db: sqlite3.Connection, channel: str, flights: Sequence[Flight], n
         if recipients:
             db.execute(_TAKE, (messages, recipients, size_bytes, channel, at))
             db.execute(_ADD, (channel, now_ms, messages, recipients, size_bytes))
+            db.execute("DELETE FROM first_send WHERE channel = ?", (channel,))
     db.execute(
         "DELETE FROM charge WHERE channel = ? AND at > ? AND recipients = 0", (channel, now_ms)
     )
@@ -210,6 +224,28 @@ def _without(
             recipients -= flight.charge.recipients
             size_bytes -= flight.charge.size_bytes
     return at, messages, max(0, recipients), size_bytes
+
+
+def _note_first_sends(db: sqlite3.Connection, channel: str, ledger: Ledger) -> None:
+    """Remember the beginnings of windows that have become known."""
+    for first in ledger.new_first_sends():
+        db.execute(
+            "INSERT OR REPLACE INTO first_send (channel, limit_name, earliest, latest) "
+            "VALUES (?, ?, ?, ?)",
+            (channel, first.limit, to_ms(first.earliest), to_ms(first.latest)),
+        )
+
+
+def _first_sends(db: sqlite3.Connection, channel: str) -> list[FirstSend]:
+    rows = db.execute(
+        "SELECT limit_name, earliest, latest FROM first_send WHERE channel = ?", (channel,)
+    )
+    return [FirstSend(name, from_ms(earliest), from_ms(latest)) for name, earliest, latest in rows]
+
+
+def forget_first_sends(db: sqlite3.Connection) -> None:
+    """Forget them: the clock may be another one than it was."""
+    db.execute("DELETE FROM first_send")
 
 
 def learn(db: sqlite3.Connection, channel: str, lesson: Lesson) -> None:

@@ -27,6 +27,7 @@ from relay.queue.rows import Claim, Depth, Lease, MessageRow, RecipientRow, Turn
 from relay.queue.spool import Spool, check_free
 from relay.queue.sqlite import charges, claims, owner, turns, upkeep, verbs, views
 from relay.queue.sqlite.codec import decode_health
+from relay.queue.sqlite.wall_clock import WallClock
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
     Corrected,
@@ -45,16 +46,22 @@ T = TypeVar("T")
 
 _RECENT_BYTES = 16 * 1024 * 1024  # content kept in memory from put to claim
 _SYNC_THREADS = 4
-_TREMBLING = timedelta(seconds=1)  # of two clocks that are read one after the other
 
 
 class SqliteStore:
     """See `relay.queue.store.Store`. A lock on the folder keeps a second process out."""
 
     def __init__(
-        self, folder: Path, spool: Spool, steady: Callable[[], timedelta] | None = None
+        self,
+        folder: Path,
+        spool: Spool,
+        steady: Callable[[], timedelta] | None = None,
+        boot: str = "",
     ) -> None:
-        """`steady` is a clock that is never set, to notice when the other one is."""
+        """`steady` is a clock that is never set, to notice when the other one is.
+
+        `boot` names what it counts from, "" if that is not known.
+        """
         self._folder = folder
         self._spool = spool
         self._path = folder / "queue.sqlite"
@@ -69,27 +76,28 @@ class SqliteStore:
         self._limits: dict[str, tuple[Limit, ...]] = {}
         self._ledgers: dict[str, Ledger] = {}  # touched within transactions only
         self._turns: claims.Turns = {}  # the same
-        self._steady = steady
-        self._clocks: tuple[datetime, timedelta] | None = None  # as they were at the last claim
+        self._wall = WallClock(steady, boot)
         self._mail_for: Callable[[str], None] = lambda _: None
         self._lock = -1
 
     async def open(self, now: datetime, retry_at: datetime) -> Opened:
         """Lock the folder, open the database, take over what the last run left."""
+        ahead = self._wall.ahead(now)
         try:
             await asyncio.to_thread(self._lock_folder)
             await self._writer.start()
-            return await self._take_over(now, retry_at)
+            return await self._take_over(now, retry_at, ahead)
         except BaseException:
             await self.close()
             raise
 
-    async def _take_over(self, now: datetime, retry_at: datetime) -> Opened:
+    async def _take_over(self, now: datetime, retry_at: datetime, ahead: timedelta) -> Opened:
         def recover(db: sqlite3.Connection) -> Opened:
             health = {
                 channel: decode_health(state)
                 for channel, state in db.execute("SELECT channel, state FROM health")
             }
+            self._wall.begin(db, now, ahead)
             return Opened(
                 recovered=upkeep.recover(db, now, retry_at),
                 latest_at=upkeep.latest_at(db),
@@ -167,8 +175,9 @@ class SqliteStore:
     async def claim(self, channel: str, room: Room, now: datetime) -> Claim:
         """Lease and charge."""
         made: list[Claim] = []
-        if step := self._step(now):
-            await self._writer.run(lambda db: self._shift(db, step))
+        if self._wall.is_set(ahead := self._wall.ahead(now)):
+            await self._writer.run(lambda db: self._follow(db, ahead))
+            self._wall.followed(ahead)
 
         def op(db: sqlite3.Connection) -> Claim:
             ledger = self._ledger(db, channel, now)
@@ -283,13 +292,15 @@ class SqliteStore:
 
     async def clamp(self, now: datetime, latest: datetime) -> int:
         """Make nothing due after `latest`; the windows are filled again from what was charged."""
-        step = self._step(now)
+        ahead = self._wall.ahead(now)
 
         def op(db: sqlite3.Connection) -> int:
-            self._shift(db, step)
+            self._follow(db, ahead)
             return upkeep.clamp(db, now, latest)
 
-        return await self._writer.run(op)
+        clamped = await self._writer.run(op)
+        self._wall.followed(ahead)
+        return clamped
 
     async def purge(self, retention: Retention, now: datetime) -> Purged:
         """Forget what is old, and then its files."""
@@ -387,19 +398,9 @@ class SqliteStore:
             self._ledgers[channel] = ledger
         return ledger
 
-    def _step(self, now: datetime) -> timedelta:
-        """Return by how much the clock was set since the last claim, zero for not at all."""
-        if self._steady is None:
-            return timedelta()
-        last, self._clocks = self._clocks, (now, self._steady())
-        if last is None:
-            return timedelta()
-        step = (now - last[0]) - (self._clocks[1] - last[1])
-        return step if abs(step) > _TREMBLING else timedelta()
-
-    def _shift(self, db: sqlite3.Connection, by: timedelta) -> None:
-        if by:
-            charges.shift(db, by)
+    def _follow(self, db: sqlite3.Connection, ahead: timedelta) -> None:
+        """Move what was charged with the clock; the windows are filled again."""
+        self._wall.follow(db, ahead)
         self._forget_ledgers()
 
     def _forget_ledgers(self) -> None:

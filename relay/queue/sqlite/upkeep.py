@@ -30,7 +30,7 @@ _LATEST = """
 SELECT max(at) FROM (
     SELECT 0 AS at UNION ALL SELECT max(at) FROM charge
     UNION ALL SELECT * FROM (SELECT received_at FROM message ORDER BY id DESC LIMIT 1)
-    UNION ALL SELECT * FROM (SELECT at FROM attempt ORDER BY id DESC LIMIT 1))"""
+    UNION ALL SELECT * FROM (SELECT at + milliseconds FROM attempt ORDER BY id DESC LIMIT 1))"""
 
 _MAX_COPIES = 3
 _BREAK_OFF = """
@@ -80,7 +80,7 @@ def _break_off(
 
 
 def latest_at(db: sqlite3.Connection) -> datetime:
-    """Return the latest of the newest message, attempt and charges."""
+    """Return the latest of the newest message, the end of the last attempt, and the charges."""
     (latest,) = db.execute(_LATEST).fetchone()
     return from_ms(latest)
 
