@@ -204,6 +204,7 @@ class Relay:
         self._store.set_limits(
             {name: channel.limits for name, channel in graph.settings.channels.items()}
         )
+        self._store.keep_content(graph.settings.history.keep_content)
         self._store.tell(graph.changed)
         await self._store.plan_again(graph.fingerprint, graph.plan_again, utc_now())
         await graph.sweep.hold_doubts()

@@ -44,7 +44,8 @@ class Pool:
         self._size = size
         self._room = asyncio.Semaphore(size * _AT_HAND)
         self._workers: list[_Worker] = []
-        self._starting = asyncio.Lock()
+        self._starting = 0
+        self._start_room = asyncio.Semaphore(size)
         self._reaper: asyncio.TimerHandle | None = None
 
     async def look(self, request: bytes) -> Inspection:
@@ -68,16 +69,21 @@ class Pool:
         if not self._workers:
             return None
         worker = min(self._workers, key=lambda one: one.load)
-        is_full = len(self._workers) == self._size or self._starting.locked()
+        is_full = len(self._workers) + self._starting >= self._size
         return worker if is_full or not worker.load else None
 
     async def _another(self) -> _Worker:
         """Return a new worker, or one that somebody else started meanwhile."""
-        async with self._starting:
-            if len(self._workers) < self._size:
+        async with self._start_room:
+            if worker := self._nearest():
+                return worker
+            self._starting += 1
+            try:
                 worker = await _start(self._guide)
-                self._workers.append(worker)
-            return min(self._workers, key=lambda one: one.load)
+            finally:
+                self._starting -= 1
+            self._workers.append(worker)
+            return worker
 
     def _lose(self, worker: _Worker) -> None:
         worker.kill()

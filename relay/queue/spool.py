@@ -8,10 +8,13 @@ import secrets
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from relay.mail.message import Spooled
 
-_AT_HAND = 16  # empty files that are made beforehand
+_AT_HAND = 16  # files that are made beforehand
+_MAX_AT_HAND = 32  # with those that are used again
+_MAX_USED_AGAIN_BYTES = 1024 * 1024
 _MIN_FREE_BYTES = 16 * 1024 * 1024  # the largest log of the database, and the same copied into it
 
 
@@ -22,15 +25,23 @@ def check_free(folder: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
+class _File(NamedTuple):
+    """One that belongs to no message, open, its name durable or new."""
+
+    path: Path
+    fd: int
+    size_bytes: int = 0  # of what is still in it
+
+
 class SpoolWriter:
     """A file that is being received; writes go to the page cache, `finish` does not sync."""
 
-    __slots__ = ("_fd", "_path", "size_bytes")
+    __slots__ = ("_fd", "_old_bytes", "_path", "size_bytes")
 
-    def __init__(self, path: Path, fd: int) -> None:
-        """Fill the empty file at `path`, open as `fd`, which is closed at the end."""
-        self._path = path
-        self._fd = fd
+    def __init__(self, file: _File) -> None:
+        self._path = file.path
+        self._fd = file.fd
+        self._old_bytes = file.size_bytes
         self.size_bytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -44,6 +55,8 @@ class SpoolWriter:
 
     def finish(self) -> Spooled:
         """Close it and return what it holds; it is durable only after `Spool.sync`."""
+        if self.size_bytes < self._old_bytes:
+            os.ftruncate(self._fd, self.size_bytes)
         os.close(self._fd)
         self._fd = -1
         return Spooled(str(self._path), self.size_bytes)
@@ -59,28 +72,28 @@ class SpoolWriter:
 class Spool:
     """The folder of these files. One whose message is not in the queue is left from a crash.
 
-    To make a file may wait for the disk, and so does its name. Where many messages arrive, both is
-    done beforehand, in a thread.
+    To make a file, to make its name durable and to delete it cost more than to fill it. So where
+    many messages arrive, some are made beforehand, and those that are done with are used again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._ready: deque[tuple[Path, int]] = deque()  # empty files, open; their names are durable
+        self._ready: deque[_File] = deque()  # their names are durable
         self._has_new_names = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def open(self) -> SpoolWriter:
         """Start a file; raises OSError."""
         try:
-            return SpoolWriter(*self._ready.popleft())
+            return SpoolWriter(self._ready.popleft())
         except IndexError:
-            writer = SpoolWriter(*self._make())
+            writer = SpoolWriter(self._make())
             self._has_new_names = True
             return writer
 
     def prepare(self) -> None:
         """Make files beforehand; blocks, so call it in a thread. Raises OSError."""
-        made: list[tuple[Path, int]] = []
+        made: list[_File] = []
         try:
             while len(made) + len(self._ready) < _AT_HAND:
                 made.append(self._make())
@@ -90,13 +103,24 @@ class Spool:
             raise
         self._ready.extend(made)
 
+    def use_again(self, spooled: Spooled) -> bool:
+        """Keep the file of a message that is done for the next one; return whether it was."""
+        if len(self._ready) >= _MAX_AT_HAND or spooled.size_bytes > _MAX_USED_AGAIN_BYTES:
+            return False
+        try:
+            fd = os.open(spooled.path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        self._ready.append(_File(Path(spooled.path), fd, spooled.size_bytes))
+        return True
+
     def tidy(self) -> None:
-        """Remove what was made beforehand; blocks, so call it in a thread."""
-        made: list[tuple[Path, int]] = []
+        """Remove what is at hand; blocks, so call it in a thread."""
+        files: list[_File] = []
         with suppress(IndexError):
             while True:
-                made.append(self._ready.popleft())
-        _discard(made)
+                files.append(self._ready.popleft())
+        _discard(files)
 
     @property
     def is_short(self) -> bool:
@@ -105,7 +129,11 @@ class Spool:
 
     def sync(self, spooled: Spooled) -> None:
         """Make what a file holds durable; blocks, so call it in a thread. Raises OSError."""
-        _sync(spooled.path)
+        fd = os.open(spooled.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)  # its size as well, as far as that is new
+        finally:
+            os.close(fd)
 
     def sync_names(self) -> None:
         """Make the names of all files durable; blocks, so call it in a thread. Raises OSError."""
@@ -125,16 +153,17 @@ class Spool:
         """Return the paths of all files, to find those left over."""
         return set(map(str, self.folder.glob("*.eml")))
 
-    def _make(self) -> tuple[Path, int]:
+    def _make(self) -> _File:
         path = self.folder / f"{secrets.token_hex(8)}.eml"
-        return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        return _File(path, os.open(path, flags, 0o600))
 
 
-def _discard(files: list[tuple[Path, int]]) -> None:
-    for path, fd in files:
-        os.close(fd)
+def _discard(files: list[_File]) -> None:
+    for file in files:
+        os.close(file.fd)
         with suppress(OSError):  # it is swept up at the next start
-            path.unlink()
+            file.path.unlink()
 
 
 def _sync(path: str) -> None:

@@ -111,6 +111,9 @@ class Store(Protocol):
     def set_limits(self, limits: Mapping[str, Sequence[Limit]]) -> None:
         """Say what each channel may send; what was charged so far counts."""
 
+    def keep_content(self, span: timedelta) -> None:
+        """Say how long content is kept once it was sent to the last recipient."""
+
     def tell(self, mail_for: Callable[[str], None]) -> None:
         """Say whom to tell of mail for a channel."""
 

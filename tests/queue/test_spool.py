@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.mail.message import Spooled
 from relay.queue.spool import Spool
 
 
@@ -39,7 +40,7 @@ def test_a_file_made_beforehand_has_a_durable_name(tmp_path, synced):
     content = writer.finish()
     spool.sync(content)
     spool.sync_names()
-    assert synced[1:] == [content.path]
+    assert synced == [str(tmp_path)]
     spool.tidy()
     assert spool.files() == {content.path}
 
@@ -67,3 +68,22 @@ def test_when_too_few_were_made_the_next_is_made_at_once(tmp_path):
     paths = {spool.open().finish().path for _ in range(ready + 3)}
     assert len(paths) == ready + 3
     assert spool.is_short
+
+
+def test_a_file_that_is_done_with_is_used_again_and_holds_nothing_of_what_was_in_it(tmp_path):
+    spool = Spool(tmp_path)
+    first = spool.open()
+    first.write(b"a long letter that is done with")
+    old = first.finish()
+    assert spool.use_again(old)
+    second = spool.open()
+    second.write(b"short")
+    new = second.finish()
+    assert (new.path, new.size_bytes) == (old.path, 5)
+    assert Path(new.path).read_bytes() == b"short"
+
+
+def test_a_large_file_and_one_that_is_gone_are_not_used_again(tmp_path):
+    spool = Spool(tmp_path)
+    assert not spool.use_again(Spooled(str(tmp_path / "large.eml"), 10_000_000))
+    assert not spool.use_again(Spooled(str(tmp_path / "gone.eml"), 10))

@@ -651,6 +651,46 @@ def test_large_content_is_a_file_that_goes_when_the_message_is_done(tmp_path):
     run(story)
 
 
+def test_where_content_is_not_kept_its_file_is_used_again_once_all_have_it(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            store.keep_content(timedelta())
+            content = large(store)
+            message = entry("a@x.example", "b@x.example", plan=DIRECT)
+            await store.put(replace(message, message=replace(message.message, content=content)))
+            one = replace(ROOM, leases=1, recipients=1)
+            for recipient in range(2):
+                (lease,) = (await store.claim("direct", one, NOON)).leases
+                assert (await store.message(lease.queue_id)).has_content
+                await finish(store, lease, sent())
+                assert store._spool.is_short
+                assert (large(store).path == content.path) == (recipient == 1)
+            assert not (await store.message(lease.queue_id)).has_content
+
+    run(story)
+
+
+def test_content_of_what_failed_is_kept_for_a_person(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            store.keep_content(timedelta())
+            message = entry(plan=DIRECT)
+            content = large(store)
+            await store.put(replace(message, message=replace(message.message, content=content)))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, refused(550), judgement=RECIPIENT_FAULT)
+            assert (await store.message(lease.queue_id)).has_content
+            assert Path(content.path).read_bytes() == CONTENT * 1000
+
+    run(story)
+
+
+def large(store: SqliteStore) -> Spooled:
+    writer = store._spool.open()
+    writer.write(CONTENT * 1000)
+    return writer.finish()
+
+
 def test_half_files_of_a_run_that_died_are_removed_at_the_next_start(tmp_path):
     spool = Spool(tmp_path / "spool")
     orphan = Path(spool.open().finish().path)

@@ -69,6 +69,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(1, "queue-reader")
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
         self._syncing = 0  # files, at this moment
+        self._forgets_at_once = False
         self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
         self._recent: dict[int, bytes] = {}
         self._recent_bytes = 0
@@ -125,6 +126,10 @@ class SqliteStore:
         """Forget the windows; they are filled again from what was charged."""
         self._limits = {channel: tuple(of) for channel, of in limits.items()}
         self._writer.run(lambda _: self._forget_ledgers()).add_done_callback(_ignore)
+
+    def keep_content(self, span: timedelta) -> None:
+        """Say how long content outlives its message; where not at all, its file is used again."""
+        self._forgets_at_once = not span
 
     def tell(self, mail_for: Callable[[str], None]) -> None:
         """Say whom to tell of mail for a channel."""
@@ -202,18 +207,22 @@ class SqliteStore:
         """Write down what came of a lease."""
         channel = lease.channel
 
-        def op(db: sqlite3.Connection) -> None:
+        def op(db: sqlite3.Connection) -> bool:
             if self._limits.get(channel) or settlement.refund_recipients:
                 ledger = self._ledgers.get(channel)
                 charges.settle(db, ledger, lease, attempt.ended_at, settlement)
             verbs.settle(db, lease, attempt, settlement, health, tuple(reports))
+            may_forget = self._forgets_at_once and isinstance(lease.content, Spooled)
+            return may_forget and verbs.forget_content(db, lease.message_id)
 
         written = self._writer.run_soon(op)
         for disposition in settlement.dispositions:
             if isinstance(disposition, Later):
                 self._mail_for(disposition.channel)
         self._tell(reports)
-        await written
+        is_done_with = await written
+        if is_done_with and isinstance(lease.content, Spooled):
+            self._let_go(lease.content)
 
     async def set_health(self, channel: str, health: Health) -> None:
         """Remember how a channel is."""
@@ -379,6 +388,10 @@ class SqliteStore:
 
     def _in_thread(self, work: Callable[[], None]) -> asyncio.Future[None]:
         return asyncio.get_running_loop().run_in_executor(self._syncers, work)
+
+    def _let_go(self, content: Spooled) -> None:
+        if not self._spool.use_again(content):
+            self._in_thread(partial(self._spool.remove, content.path)).add_done_callback(_ignore)
 
     def _remove(self, paths: Sequence[str]) -> None:
         """Delete files; blocks."""

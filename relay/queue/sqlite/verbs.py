@@ -45,6 +45,11 @@ _ATTEMPT = """
 INSERT INTO attempt (recipient_id, at, channel, upstream, result, reply, entry, milliseconds)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
+_FORGET_CONTENT = """
+UPDATE message SET spooled = NULL, has_content = 0
+WHERE id = ? AND finished_at IS NOT NULL AND has_content = 1 AND NOT EXISTS (
+    SELECT 1 FROM recipient WHERE message_id = message.id AND state = 'failed')"""
+
 FINISH_MESSAGE = """
 UPDATE message SET finished_at = ? WHERE id = ? AND NOT EXISTS (
     SELECT 1 FROM recipient WHERE message_id = message.id AND finished_at IS NULL)"""
@@ -137,6 +142,11 @@ def settle(
         put_health(db, lease.channel, health)
     for report in reports:
         put(db, report)
+
+
+def forget_content(db: sqlite3.Connection, message_id: int) -> bool:
+    """Let go of the file of a message if it is done, but for failures; return whether it was."""
+    return db.execute(_FORGET_CONTENT, (message_id,)).rowcount > 0
 
 
 def put_health(db: sqlite3.Connection, channel: str, health: Health) -> None:
