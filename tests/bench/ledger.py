@@ -22,7 +22,7 @@ from pathlib import Path
 
 _FIELD = re.compile(rb"^X-Ledger: (\d+)\r$", re.MULTILINE)
 _ANSWER_SECONDS = 60.0
-_BODY_LINE = b"All work and no play makes a relay a dull thing to look after.\r\n"
+_BODY_LINE = b"%010d: a line of a letter that is long enough to be one, and then some.\r\n"
 _FINISHED = {"sent", "failed", "held", "dropped"}
 
 
@@ -74,8 +74,8 @@ class Ledger:
             self.reports += recipients
             return
         number = int(found[1]) if found else -1
-        whole = content.endswith(b"END %d\r\n" % number)
-        if not whole:
+        _, _, body = content.partition(b"\r\n\r\n")
+        if body != make_content(number, len(body)).partition(b"\r\n\r\n")[2]:
             self.damaged.append(number)
         for recipient in recipients:
             self.copies[number, recipient] += 1
@@ -230,11 +230,10 @@ class Client:
 
 
 def make_content(number: int, size: int) -> bytes:
-    """Return a letter of about `size` bytes that ends with its number."""
-    lines = max(1, size // len(_BODY_LINE))
-    return b"Subject: number %d\r\nX-Ledger: %d\r\n\r\n%sEND %d\r\n" % (
-        number, number, _BODY_LINE * lines, number,
-    )  # fmt: skip
+    """Return a letter of about `size` bytes that has its number in each line."""
+    line = _BODY_LINE % number
+    lines = max(1, size // len(line))
+    return b"Subject: number %d\r\nX-Ledger: %d\r\n\r\n%s" % (number, number, line * lines)
 
 
 def _reply(replies: object) -> bytes:
