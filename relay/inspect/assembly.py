@@ -96,7 +96,6 @@ def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:
         ),
         calendar=body.calendar,
         report_type=_report_type(structure),
-        signed=any(kind == "multipart/signed" for kind, _ in structure.containers),
         encrypted=_is_encrypted(structure, text),
         recipients=submission.recipients,
         gateway=submission.gateway,

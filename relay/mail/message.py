@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford: no I, L, O, U
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
@@ -79,11 +79,6 @@ def message_id(at: datetime, random_bits: int) -> int:
     """Return a 63-bit id that sorts by time: milliseconds since 1970, then 20 random bits."""
     milliseconds = int(at.timestamp() * 1000)
     return (milliseconds << _RANDOM_BITS) | (random_bits & ((1 << _RANDOM_BITS) - 1))
-
-
-def time_of_id(number: int) -> datetime:
-    """Return the moment at which an id was made."""
-    return datetime.fromtimestamp((number >> _RANDOM_BITS) / 1000, UTC)
 
 
 def encode_id(number: int) -> str:

@@ -42,11 +42,6 @@ class Reply:
         return 200 <= self.code < 300
 
     @property
-    def is_transient(self) -> bool:
-        """Return whether the code is 4yz."""
-        return 400 <= self.code < 500
-
-    @property
     def is_permanent(self) -> bool:
         """Return whether the code is 5yz."""
         return 500 <= self.code < 600

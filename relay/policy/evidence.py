@@ -75,7 +75,6 @@ class Evidence:
     attachments: tuple[Attachment, ...] = ()
     calendar: str | None = None  # METHOD of an iCalendar part, "" when it has none
     report_type: str | None = None  # of multipart/report
-    signed: bool = False
     encrypted: bool = False  # the body itself: S/MIME or OpenPGP
     recipients: int = 1
     gateway: str | None = None  # e-mail-to-SMS gateway, when every recipient is at one
