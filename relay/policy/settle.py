@@ -14,8 +14,9 @@ from relay.policy.route import first_channel
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
 
 _AT_ONCE = timedelta(seconds=1)  # for what only needs a new connection or fewer recipients
-_UNCOUNTED = frozenset({Phase.OAUTH, Phase.DNS, Phase.CONNECT, Phase.TLS, Phase.EHLO,
-                        Phase.STARTTLS, Phase.AUTH, Phase.MAIL, Phase.RCPT})  # fmt: skip
+_ENVELOPE = frozenset({Phase.MAIL, Phase.RCPT})
+_CONTENT = frozenset({Phase.DATA, Phase.AFTER_DATA})
+_HANGS_UP = 421
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +66,23 @@ def settle(
         for outcome, copy, judgement in zip(attempt.outcomes, copies, judgements, strict=True)
     )
     refused = [outcome for outcome in attempt.outcomes if isinstance(outcome, Refused)]
-    clean = 0 if attempt.data_sent else sum(outcome.phase in _UNCOUNTED for outcome in refused)
+    clean = 0 if attempt.data_sent else sum(map(_is_clean, refused))
     return Settlement(
         dispositions=dispositions,
         judgements=tuple(judgements),
         refund_messages=int(clean == len(attempt.outcomes)),
         refund_recipients=clean,
     )
+
+
+def _is_clean(refused: Refused) -> bool:
+    """Return whether a provider surely counts nothing: it said no, or was not asked.
+
+    Where a connection ends among the recipients, some of them may have been taken.
+    """
+    if refused.phase in _ENVELOPE:
+        return refused.error is None and refused.reply.code != _HANGS_UP
+    return refused.phase not in _CONTENT
 
 
 def _dispose(
@@ -118,4 +129,4 @@ def _after_refusal(
         return Dead(reply)
     asked = now + (judgement.retry_after or timedelta())
     last = about.received_at + about.schedule.give_up_after
-    return Later(min(max(due_at, asked), last), channel, reply)
+    return Later(max(due_at, min(asked, last)), channel, reply)

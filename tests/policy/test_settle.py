@@ -38,6 +38,11 @@ def attempt(*outcomes, data: bool = True) -> Attempt:
     )  # fmt: skip
 
 
+def cut(phase: Phase) -> Refused:
+    reply = make_reply(451, "4.4.2 Connection unexpectedly closed")
+    return Refused(phase=phase, reply=reply, error="SMTPServerDisconnected")
+
+
 def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None, age=timedelta()):
     judgements = [judged if isinstance(outcome, Refused) else None for outcome in outcomes]
     copies = [Copy(attempts=attempts, doubts=doubts, channels=channels)] * len(outcomes)
@@ -59,7 +64,7 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
             Later(NOON + 5 * MINUTE, "native", refused(450).reply), id="the next wait",
         ),
         pytest.param(
-            refused(450), GREYLISTED, {"age": 5 * DAY}, Dead(refused(450).reply),
+            refused(450), GREYLISTED, {"age": 5 * DAY, "attempts": 2}, Dead(refused(450).reply),
             id="too old to try again",
         ),
         pytest.param(
@@ -113,6 +118,13 @@ def test_disposes_of_one_recipient(outcome, judged, more, expected):
     assert settled(outcome, judged=judged, **more) == (expected,)
 
 
+def test_what_waited_for_its_channel_until_it_was_old_is_not_given_up_at_its_first_try():
+    (later,) = settled(refused(451), judged=GREYLISTED, age=6 * DAY)
+    assert later == Later(NOON + MINUTE, "native", refused(451).reply)
+    (dead,) = settled(refused(451), judged=GREYLISTED, age=6 * DAY, attempts=2)
+    assert isinstance(dead, Dead)
+
+
 def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
     split = judgement(Retry.SPLIT)
     done, later = settled(sent(), refused(452), judged=split)
@@ -130,6 +142,10 @@ def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
         pytest.param([refused(550, phase=Phase.AFTER_DATA)], True, (0, 0), id="after the dot"),
         pytest.param([in_doubt()], True, (0, 0), id="in doubt"),
         pytest.param([refused(535, phase=Phase.AUTH)], False, (1, 1), id="not signed in"),
+        pytest.param([cut(Phase.RCPT)] * 3, False, (0, 0), id="cut off among the recipients"),
+        pytest.param([refused(421), refused(421)], False, (0, 0), id="hung up among them"),
+        pytest.param([refused(550), cut(Phase.RCPT)], False, (0, 1), id="one refused before"),
+        pytest.param([cut(Phase.STARTTLS)], False, (1, 1), id="cut off before there were any"),
     ],
 )
 def test_gives_back_what_the_provider_has_not_counted(outcomes, data, expected):
