@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from relay.mail.attempt import Attempt, InDoubt, Refused, Sent
 from relay.mail.reply import Phase, Reply
-from relay.policy.judgement import Judgement, Retry
+from relay.policy.judgement import Category, Judgement, Retry
 from relay.policy.retry import Schedule, next_attempt_at
 from relay.policy.route import first_channel
 from relay.policy.settlement import Dead, Disposition, Done, Doubt, Held, Later, Settlement
@@ -75,6 +75,12 @@ def settle(
     )
 
 
+def _is_of_the_connection(reply: Reply, judgement: Judgement) -> bool:
+    """Return whether a connection was lost, which is nobody's fault for certain."""
+    is_lost = judgement.category is Category.NETWORK or reply.code == _HANGS_UP
+    return is_lost or judgement.retry is Retry.RECONNECT
+
+
 def _is_clean(refused: Refused) -> bool:
     """Return whether a provider surely counts nothing: it said no, or was not asked.
 
@@ -124,6 +130,10 @@ def _after_refusal(
             return Later(now, channel, reply)
         case Retry.RECONNECT if copy.attempts == 1:
             return Later(now + _AT_ONCE, channel, reply)
+    if _is_of_the_connection(reply, judgement) and copy.attempts <= len(copy.channels):
+        other = first_channel(copy.channels, {channel: now, **about.closed})
+        if other != channel:
+            return Later(now, other, reply)
     due_at = next_attempt_at(about.schedule, copy.attempts, about.received_at, now)
     if due_at is None:
         return Dead(reply)

@@ -23,7 +23,7 @@ from making import (
 
 from relay.mail.attempt import Attempt, Refused
 from relay.mail.reply import Phase, make_reply
-from relay.policy.judgement import Retry, Scope
+from relay.policy.judgement import Category, Retry, Scope
 from relay.policy.settle import Circumstances, Copy, channel_fault, settle
 from relay.policy.settlement import Dead, Done, Doubt, Held, Later
 
@@ -102,7 +102,24 @@ def settled(*outcomes, judged, channels=BOTH, attempts=1, doubts=0, closed=None,
         ),
         pytest.param(
             refused(421), judgement(Retry.RECONNECT), {"attempts": 2},
-            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="but only once",
+            Later(NOON, "direct", refused(421).reply), id="but only once: then the other channel",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 2, "channels": ("native",)},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="if there is one",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 2, "closed": {"direct": NOON}},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="that is open",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 3},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply),
+            id="not to and fro: perhaps it is the message after all",
+        ),
+        pytest.param(
+            cut(Phase.DATA), judgement(category=Category.NETWORK), {},
+            Later(NOON, "direct", cut(Phase.DATA).reply), id="cut off before the final dot",
         ),
         pytest.param(
             refused(450), judgement(Retry.NONE, permanent=True), {},
