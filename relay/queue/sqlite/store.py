@@ -147,7 +147,7 @@ class SqliteStore:
         """Lease and charge."""
         made: list[Claim] = []
         if step := self._step(now):
-            await self._writer.run(lambda db: self._shift(db, step))
+            await self._writer.run_long(lambda db: self._shift(db, step))
 
         def op(db: sqlite3.Connection) -> Claim:
             ledger = self._ledger(db, channel, now)
@@ -189,9 +189,21 @@ class SqliteStore:
         """Remember how a channel is."""
         await self._writer.run(lambda db: verbs.put_health(db, channel, health))
 
-    async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
+    async def waiting(
+        self,
+        channel: str,
+        *,
+        only_alternatives: bool,
+        only_essential: bool = False,
+        limit: int,
+    ) -> list[Waiting]:
         """Return what waits for a channel."""
-        return await self._read(lambda db: owner.waiting(db, channel, only_alternatives, limit))
+        return await self._read(
+            lambda db: owner.waiting(
+                db, channel, only_alternatives=only_alternatives, only_essential=only_essential,
+                limit=limit,
+            )
+        )  # fmt: skip
 
     async def move(self, moves: Mapping[int, str]) -> int:
         """Let recipients go by another channel."""
@@ -378,7 +390,7 @@ class SqliteStore:
 
     def _shift(self, db: sqlite3.Connection, by: timedelta) -> None:
         if by:
-            charges.shift(db, by)
+            upkeep.shift(db, by)
         self._forget_ledgers()
 
     def _forget_ledgers(self) -> None:
