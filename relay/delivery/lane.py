@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.delivery.board import Board, Throttle
+from relay.delivery.overflow import Moves, diverted, overflowing
 from relay.delivery.senders import SenderCheck
 from relay.delivery.worker import Worker
 from relay.observe import events
 from relay.observe.journal import Journal
 from relay.policy.health import Open, Paused, Stopped
-from relay.policy.route import PATIENCE, first_channel
 from relay.queue.rows import Claim, Lease
 from relay.queue.store import Room, Store, StoreError
 
@@ -102,7 +102,7 @@ class Lane:
         look_at = self._after(claim, room, now)
         if look_at is None or claim.throttled is None or claim.has_reserve:
             return look_at
-        return min(look_at, await self._overflow(now))
+        return min(look_at, await self._overflow(now) or look_at)
 
     def _room(self, now: datetime) -> int | datetime:
         """Return how many leases may be taken, or when to ask again.
@@ -197,17 +197,12 @@ class Lane:
             waiting = await self.store.waiting(
                 self.name, only_alternatives=True, limit=_DIVERT_AT_ONCE
             )
-            moves = {
-                item.id: channel
-                for item in waiting
-                if (channel := first_channel(item.plan.channels, closed[item.is_essential]))
-                != self.name
-            }
+            moves = diverted(self.name, waiting, closed)
             await self._move(moves)
             if not moves or len(waiting) < _DIVERT_AT_ONCE:
                 return
 
-    async def _overflow(self, now: datetime) -> datetime:
+    async def _overflow(self, now: datetime) -> datetime | None:
         """Let essential mail that has waited for a limit long enough go by a channel with room.
 
         Return when the next one has: room may come soon, again and again, and never be enough.
@@ -216,17 +211,11 @@ class Lane:
         waiting = await self.store.waiting(
             self.name, only_alternatives=True, only_essential=True, limit=_DIVERT_AT_ONCE
         )
-        look_at, moves = now + PATIENCE, dict[int, str]()
-        for item in waiting:
-            channel = first_channel(item.plan.channels, full)
-            if item.due_at + PATIENCE > now:
-                look_at = min(look_at, item.due_at + PATIENCE)
-            elif channel not in full:
-                moves[item.id] = channel
+        moves, next_at = overflowing(waiting, full, now)
         await self._move(moves)
-        return now if moves and len(waiting) == _DIVERT_AT_ONCE else look_at
+        return now if moves and len(waiting) == _DIVERT_AT_ONCE else next_at
 
-    async def _move(self, moves: Mapping[int, str]) -> None:
+    async def _move(self, moves: Moves) -> None:
         if moves:
             await self.store.move(moves)
         for channel in set(moves.values()):

@@ -260,6 +260,30 @@ def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
     run(story)
 
 
+def test_a_refusal_of_one_copy_does_not_forget_another_to_the_same_address(tmp_path):
+    """The second departs in the moment in which the first one has arrived."""
+    limits = (Limit(Unit.DISTINCT_RECIPIENTS, 5, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for outcome in (sent(), refused(450)):
+                await store.put(entry("a@x.example", plan=DIRECT))
+                (lease,) = (await store.claim("direct", ROOM, NOON + SECOND)).leases
+                done = attempt(lease, outcome, at=NOON, data=outcome == sent())
+                settlement = settle(
+                    done,
+                    [Copy(attempts=1, doubts=0, channels=("direct",))],
+                    [None if outcome == sent() else GREYLISTED],
+                    Circumstances(schedule=SCHEDULE, received_at=NOON, closed={}, now=NOON),
+                )
+                await store.settle(lease, done, settlement, None, ())
+        async with opened(tmp_path, direct=limits) as store:
+            (usage,) = (await store.usage(NOON + MINUTE))["direct"]
+            assert usage.used == 1
+
+    run(story)
+
+
 def test_ordinary_mail_leaves_the_reserve_to_what_matters(tmp_path):
     limits = (Limit(Unit.RECIPIENTS, 4, DAY, reserve=2),)
 
