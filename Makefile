@@ -36,7 +36,7 @@ bench: $(BIN)/.dev programs ## measure relay beside a private Postfix (ARGS="…
 bench-classify: $(BIN)/.dev ## measure how fast mail is classified (ARGS="…")
 	@$(BIN)/python -m tests.bench.bench_classify $(ARGS)
 
-bench-limits: $(BIN)/.dev ## count what is over a limit in 10,000 random patterns, and what asking costs (minutes; ARGS="--patterns N")
+bench-limits: $(BIN)/.dev ## play weeks with providers in 10,000 random patterns, count what is over, lost or late (half an hour; ARGS="--patterns N --weeks N")
 	@$(BIN)/python -m tests.bench.bench_limits $(ARGS)
 
 test-container: ## build the image, run it and send a mail through it (takes minutes, needs root)

@@ -56,7 +56,15 @@ class Then:
     second: Answer
 
 
-Answer = str | bytes | Drop | Stall | Endless | Then
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Think for so long, then do `then`."""
+
+    seconds: float
+    then: Answer
+
+
+Answer = str | bytes | Drop | Stall | Endless | Then | Wait
 """A str is a reply ("250 2.0.0 ok"; lines separated by a line feed), bytes go out as they are."""
 
 Step = Answer | Sequence[Answer] | Callable[[str], Answer | None]
@@ -82,10 +90,13 @@ class ClosedError(Exception):
 
 
 @dataclass(slots=True)
-class _Envelope:
+class Envelope:
+    """What MAIL, RCPT and DATA have said so far."""
+
     reverse_path: str | None = None
     parameters: str = ""
     forward_paths: list[str] = field(default_factory=list)
+    content: bytes = b""  # dot-stuffed, once its final dot is there
 
 
 class Upstream:
@@ -179,7 +190,7 @@ class Upstream:
         self.open_connections += 1
         self.most_connections = max(self.most_connections, self.open_connections)
         self._writers.add(writer)
-        session = _Session(self, self.connections, reader, writer)
+        session = Session(self, self.connections, reader, writer)
         try:
             await session.run()
         except (ClosedError, OSError, EOFError, ssl.SSLError):
@@ -198,12 +209,12 @@ class Upstream:
         async with self._changed:
             self._changed.notify_all()
 
-    def answer(self, step: str, argument: str, default: Answer) -> Answer:
+    def answer(self, step: str, argument: str, default: Answer, session: Session) -> Answer:
         """Return what the script says to this step, now."""
         match self.script.get(step):
             case None:
                 return default
-            case str() | bytes() | Drop() | Stall() | Endless() | Then() as answer:
+            case str() | bytes() | Drop() | Stall() | Endless() | Then() | Wait() as answer:
                 return answer
             case list() | tuple() as answers:
                 used = self._used.get(step, 0)
@@ -214,7 +225,7 @@ class Upstream:
                 return default if answer is None else answer
 
 
-class _Session:
+class Session:
     """One connection."""
 
     def __init__(
@@ -231,7 +242,7 @@ class _Session:
         self.login: str | None = None
         self.mechanism: str | None = None
         self.tls = upstream.implicit
-        self.envelope = _Envelope()
+        self.envelope = Envelope()
 
     async def run(self) -> None:
         """Serve until one side closes."""
@@ -259,7 +270,7 @@ class _Session:
             case "data":
                 await self.data()
             case "rset":
-                self.envelope = _Envelope()
+                self.envelope = Envelope()
                 await self.say("rset", "", "250 2.0.0 forgotten")
             case "quit":
                 await self.say("quit", "", "221 2.0.0 bye")
@@ -280,7 +291,7 @@ class _Session:
 
     async def say(self, step: str, argument: str, default: Answer) -> bool:
         """Send what the script or `default` says; return whether it was positive."""
-        answer = self.upstream.answer(step, argument, default)
+        answer = self.upstream.answer(step, argument, default, self)
         await self.send(answer)
         return _is_positive(answer)
 
@@ -304,6 +315,9 @@ class _Session:
             case Then(first=first, second=second):
                 await self.send(first)
                 await self.send(second)
+            case Wait(seconds=seconds, then=then):
+                await asyncio.sleep(seconds)
+                await self.send(then)
 
     async def start_tls(self) -> None:
         if not await self.say("starttls", "", "220 2.0.0 go ahead"):
@@ -311,11 +325,11 @@ class _Session:
         assert self.upstream.tls is not None
         await self.writer.start_tls(self.upstream.tls)
         self.tls = True
-        self.envelope = _Envelope()
+        self.envelope = Envelope()
 
     async def authenticate(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
-        scripted = self.upstream.answer("auth", argument, b"")
+        scripted = self.upstream.answer("auth", argument, b"", self)
         if scripted != b"":
             await self.send(scripted)
             return
@@ -358,7 +372,7 @@ class _Session:
         path = _PATH.match(argument)
         assert path is not None, argument
         if await self.say("mail", argument, "250 2.1.0 sender ok"):
-            self.envelope = _Envelope(path[1], path[2])
+            self.envelope = Envelope(path[1], path[2])
 
     async def rcpt(self, argument: str) -> None:
         path = _PATH.match(argument)
@@ -374,20 +388,21 @@ class _Session:
 
     async def data(self) -> None:
         default = "354 end with a dot" if self.envelope.forward_paths else "554 5.5.1 nobody"
-        answer = self.upstream.answer("data", "", default)
+        answer = self.upstream.answer("data", "", default, self)
         await self.send(answer)
         if not _reply_text(answer).startswith("354"):
             return
-        stuffed = await self.content()
-        envelope, self.envelope = self.envelope, _Envelope()
-        answer = self.upstream.answer("dot", "", "250 2.0.0 taken")
+        envelope = self.envelope
+        envelope.content = await self.content()
+        answer = self.upstream.answer("dot", "", "250 2.0.0 taken", self)
+        self.envelope = Envelope()
         self.upstream.transactions.append(
             Transaction(
                 connection=self.number,
                 reverse_path=envelope.reverse_path or "",
                 forward_paths=tuple(envelope.forward_paths),
                 parameters=envelope.parameters,
-                content=re.sub(rb"(?m)^\.", b"", stuffed),
+                content=re.sub(rb"(?m)^\.", b"", envelope.content),
                 login=self.login,
                 mechanism=self.mechanism,
                 tls=self.tls,
@@ -399,7 +414,7 @@ class _Session:
 
     async def content(self) -> bytes:
         """Return what comes before the final dot; only CRLF.CRLF ends it."""
-        scripted = self.upstream.answer("content", "", b"")
+        scripted = self.upstream.answer("content", "", b"", self)
         if scripted != b"":
             await self.reader.read(1)  # some of it has arrived
             await self.send(scripted)
@@ -434,6 +449,8 @@ def _reply_text(answer: Answer) -> str:
             return answer.decode("latin-1")
         case Then(first=first):
             return _reply_text(first)
+        case Wait(then=then):
+            return _reply_text(then)
         case _:
             return ""
 

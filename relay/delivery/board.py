@@ -90,10 +90,12 @@ class Board:
         throttle = self._throttles.get(channel)
         return throttle if throttle is not None and throttle.until > now else None
 
-    def closed(self, now: datetime, is_essential: bool) -> dict[str, datetime]:
+    def closed(
+        self, now: datetime, is_essential: bool, patience: timedelta = PATIENCE
+    ) -> dict[str, datetime]:
         """Return what mail with a choice should avoid, and until when.
 
-        That is what is paused or stopped, and what is throttled for longer than PATIENCE; not for
+        That is what is paused or stopped, and what is throttled for longer than `patience`; not for
         essential mail as long as there is room in the reserve.
         """
         closed: dict[str, datetime] = {}
@@ -107,7 +109,7 @@ class Board:
                     throttle = self._throttles.get(name)
                     if throttle is None or (is_essential and throttle.has_reserve):
                         continue
-                    if throttle.until > now + PATIENCE:
+                    if throttle.until > now + patience:
                         closed[name] = throttle.until
         return closed
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from relay.delivery.board import Board, Throttle
+from relay.delivery.overflow import Moves, diverted, overflowing
 from relay.delivery.senders import SenderCheck
 from relay.delivery.worker import Worker
 from relay.observe import events
 from relay.observe.journal import Journal
 from relay.policy.health import Open, Paused, Stopped
-from relay.policy.route import first_channel
 from relay.queue.rows import Claim, Lease
 from relay.queue.store import Room, Store, StoreError
 
@@ -38,6 +38,7 @@ class Lane:
     max_recipients: int  # of one transaction
     senders: SenderCheck
     changed: Callable[[str], None]
+    look_again: timedelta = _LOOK_AGAIN
     in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -98,7 +99,10 @@ class Lane:
         self._hungry = len(claim.leases) == room or claim.throttled is not None
         for lease in claim.leases:
             self._start(group, lease)
-        return self._after(claim, room, now)
+        look_at = self._after(claim, room, now)
+        if look_at is None or claim.throttled is None or claim.has_reserve:
+            return look_at
+        return min(look_at, await self._overflow(now) or look_at)
 
     def _room(self, now: datetime) -> int | datetime:
         """Return how many leases may be taken, or when to ask again.
@@ -126,12 +130,11 @@ class Lane:
                 return None  # the probe's answer is news
             return now if len(claim.leases) == room else claim.next_at
         was_closed = self.name in self.board.closed(now, is_essential=False)
-        self.board.throttle(self.name, Throttle(claim.throttled, claim.next_at, claim.has_reserve))
+        limit, until = claim.throttled.limit, claim.throttled.until
+        self.board.throttle(self.name, Throttle(limit, until, claim.has_reserve))
         if not was_closed and self.name in self.board.closed(now, is_essential=False):
             self.journal.record(
-                events.ChannelThrottled(
-                    channel=self.name, limit=claim.throttled.name, until=claim.next_at
-                )
+                events.ChannelThrottled(channel=self.name, limit=limit.name, until=until)
             )
             self.wake()  # the next turn lets go what has another way
         return claim.next_at
@@ -194,22 +197,34 @@ class Lane:
             waiting = await self.store.waiting(
                 self.name, only_alternatives=True, limit=_DIVERT_AT_ONCE
             )
-            moves = {
-                item.id: channel
-                for item in waiting
-                if (channel := first_channel(item.plan.channels, closed[item.is_essential]))
-                != self.name
-            }
-            if not moves:
-                return
-            await self.store.move(moves)
-            for channel in set(moves.values()):
-                self.changed(channel)
-            if len(waiting) < _DIVERT_AT_ONCE:
+            moves = diverted(self.name, waiting, closed)
+            await self._move(moves)
+            if not moves or len(waiting) < _DIVERT_AT_ONCE:
                 return
 
+    async def _overflow(self, now: datetime) -> datetime | None:
+        """Let essential mail that has waited for a limit long enough go by a channel with room.
+
+        Return when the next one has: room may come soon, again and again, and never be enough.
+        """
+        full = {**self.board.closed(now, True, patience=timedelta()), self.name: now}
+        waiting = await self.store.waiting(
+            self.name, only_alternatives=True, only_essential=True, limit=_DIVERT_AT_ONCE
+        )
+        moves, next_at = overflowing(waiting, full, now)
+        await self._move(moves)
+        return now if moves and len(waiting) == _DIVERT_AT_ONCE else next_at
+
+    async def _move(self, moves: Moves) -> None:
+        if moves:
+            await self.store.move(moves)
+        for channel in set(moves.values()):
+            self.changed(channel)
+
     async def _sleep_until(self, look_at: datetime | None) -> None:
-        wait = _LOOK_AGAIN if look_at is None else min(look_at - self.clock(), _LOOK_AGAIN)
+        wait = self.look_again
+        if look_at is not None:
+            wait = min(look_at - self.clock(), wait)
         if wait <= timedelta():
             await asyncio.sleep(0)
             return

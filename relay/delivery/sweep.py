@@ -41,6 +41,7 @@ class Sweep:
     clock: Callable[[], datetime]
     in_flight: Callable[[], frozenset[int]]
     changed: Callable[[str], None]
+    every: timedelta = _EVERY
 
     async def run(self) -> None:
         """Sweep again and again; a failing queue is waited for."""
@@ -50,7 +51,7 @@ class Sweep:
                 await self.once()
             except StoreError as error:
                 self.journal.record(events.StoreTrouble(detail=str(error)))
-            await asyncio.sleep(_EVERY.total_seconds())
+            await asyncio.sleep(self.every.total_seconds())
             passed = timedelta(seconds=asyncio.get_running_loop().time() - steady)
             if self.clock() < wall + passed - STEP:
                 await self.after_step_back()

@@ -24,8 +24,10 @@ def next_attempt_at(
 ) -> datetime | None:
     """Return when to try again after `attempts` ≥ 1, or None to give up.
 
-    RFC 5321 §4.5.4.1 asks for waits of 30 minutes or more and 4-5 days in all.
+    RFC 5321 §4.5.4.1 asks for waits of 30 minutes or more and 4-5 days in all. What had to wait
+    for its channel until then is tried a few times all the same: as often as there are waits.
     """
     wait = schedule.waits[min(attempts, len(schedule.waits)) - 1]
     due = now + wait
-    return due if due < received_at + schedule.give_up_after else None
+    in_time = due < received_at + schedule.give_up_after
+    return due if in_time or attempts < len(schedule.waits) else None

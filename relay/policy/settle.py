@@ -21,8 +21,9 @@ _OWN_FAULTS = frozenset(
     {Category.RECIPIENT, Category.CONTENT, Category.POLICY, Category.UNKNOWN}
 )  # of recipient, content or sender address: of a message that was tried in vain for days
 _ABOUT_MAIL = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.AFTER_DATA})
-_UNCOUNTED = frozenset({Phase.OAUTH, Phase.DNS, Phase.CONNECT, Phase.TLS, Phase.EHLO,
-                        Phase.STARTTLS, Phase.AUTH, Phase.MAIL, Phase.RCPT})  # fmt: skip
+_ENVELOPE = frozenset({Phase.MAIL, Phase.RCPT})
+_CONTENT = frozenset({Phase.DATA, Phase.AFTER_DATA})
+_HANGS_UP = 421
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ def settle(
         for outcome, copy, judgement in zip(attempt.outcomes, copies, judgements, strict=True)
     )
     refused = [outcome for outcome in attempt.outcomes if isinstance(outcome, Refused)]
-    clean = 0 if attempt.data_sent else sum(outcome.phase in _UNCOUNTED for outcome in refused)
+    clean = 0 if attempt.data_sent else sum(map(_is_clean, refused))
     return Settlement(
         dispositions=dispositions,
         judgements=tuple(judgements),
@@ -97,6 +98,22 @@ def _given_up(reply: Reply, about: Circumstances) -> Held:
         f"It was tried for {days:g} days, and the fault is not its own: {reply}. "
         "`relay queue release` tries it again, `relay queue drop` gives it up."
     )
+
+
+def _is_of_the_connection(reply: Reply, judgement: Judgement) -> bool:
+    """Return whether a connection was lost, which is nobody's fault for certain."""
+    is_lost = judgement.category is Category.NETWORK or reply.code == _HANGS_UP
+    return is_lost or judgement.retry is Retry.RECONNECT
+
+
+def _is_clean(refused: Refused) -> bool:
+    """Return whether a provider surely counts nothing: it said no, or was not asked.
+
+    Where a connection ends among the recipients, some of them may have been taken.
+    """
+    if refused.phase in _ENVELOPE:
+        return refused.error is None and refused.reply.code != _HANGS_UP
+    return refused.phase not in _CONTENT
 
 
 def _dispose(
@@ -158,9 +175,14 @@ def _after_refusal(
             return Later(now, channel, reply)
         case Retry.RECONNECT if copy.attempts == 1:
             return Later(now + _AT_ONCE, channel, reply)
+    is_lost = _is_of_the_connection(reply, judgement)
+    if is_lost and not copy.doubts and copy.attempts <= len(copy.channels):
+        other = first_channel(copy.channels, {channel: now, **about.closed})
+        if other != channel:
+            return Later(now, other, reply)
     due_at = next_attempt_at(about.schedule, copy.attempts, about.received_at, now)
     if due_at is None:
         return Dead(reply) if judgement.category in _OWN_FAULTS else _given_up(reply, about)
     asked = now + (judgement.retry_after or timedelta())
     last = about.received_at + about.schedule.give_up_after
-    return Later(min(max(due_at, asked), last), channel, reply)
+    return Later(max(due_at, min(asked, last)), channel, reply)

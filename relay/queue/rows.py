@@ -9,7 +9,7 @@ from relay.mail.message import Content, Envelope, Origin
 from relay.policy.accounting import State
 from relay.policy.evidence import EInvoice
 from relay.policy.kinds import ESSENTIAL, Kind, Reason
-from relay.policy.limits import Charge, Limit, Usage
+from relay.policy.limits import Charge, Usage, Wait
 from relay.policy.plan import Plan
 
 
@@ -49,7 +49,7 @@ class Claim:
 
     leases: tuple[Lease, ...]
     next_at: datetime | None  # when something more may be claimed; None: not before news
-    throttled: Limit | None = None  # the limit that `next_at` is waiting for
+    throttled: Wait | None = None  # for a limit; what is essential may be due before
     has_reserve: bool = False  # of it, so that only mail that is not essential waits
 
 
@@ -75,6 +75,7 @@ class Waiting:
     smtputf8: bool
     subject: str
     received_at: datetime
+    due_at: datetime  # 1970 for what is held
 
     @property
     def is_essential(self) -> bool:

@@ -139,7 +139,14 @@ class Store(Protocol):
     async def set_health(self, channel: str, health: Health) -> None:
         """Remember how a channel is."""
 
-    async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
+    async def waiting(
+        self,
+        channel: str,
+        *,
+        only_alternatives: bool,
+        only_essential: bool = False,
+        limit: int,
+    ) -> list[Waiting]:
         """Return what waits for `channel`, the first first; perhaps only what may go elsewhere."""
 
     async def move(self, moves: Mapping[int, str]) -> int:

@@ -1,6 +1,7 @@
-"""Measures the limits: `python -m tests.bench.bench_limits [--patterns N]`.
+"""Measures the limits: `python -m tests.bench.bench_limits [--patterns N] [--weeks N]`.
 
-Whether any is ever exceeded, how much of them is used, and what asking them costs.
+What asking them costs, how much of them is used, whether any is ever exceeded and how long what
+matters waits: in the queue alone, and in a whole relay that sends to providers for weeks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from relay.policy.ledger import Ledger
 from relay.policy.limits import Charge, Limit, Pass, Unit
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import provider_world
+from world import backlog, claims, story
 
 _DAY = timedelta(days=1)
 _BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -25,14 +26,20 @@ _SENDS = 1_000_000
 
 
 def main() -> None:
-    """Print the three tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--patterns", type=int, default=10_000)
     parser.add_argument("--used-patterns", type=int, default=500)
+    parser.add_argument("--weeks", type=int, default=300)
+    parser.add_argument("--used-weeks", type=int, default=60)
     asked = parser.parse_args()
     _cost()
-    _used(asked.used_patterns)
+    print("\nthe queue alone")
+    _used([claims.utilisation(seed)[0] for seed in range(asked.used_patterns)])
     _over(asked.patterns)
+    print("\na whole relay, sending by SMTP to providers of its own")
+    _used([backlog.used(seed) for seed in range(asked.used_weeks)])
+    _weeks(asked.weeks)
 
 
 def _cost() -> None:
@@ -75,20 +82,57 @@ def _in_vain(limits: Sequence[Limit]) -> float:
     return (time.process_time() - began) / asked * 1e6
 
 
-def _used(patterns: int) -> None:
-    shares = [provider_world.utilisation(seed)[0] for seed in range(patterns)]
+def _used(shares: Sequence[float]) -> None:
     print(
-        f"used of what exact books would, {patterns} patterns with backlog: "
+        f"used of what exact books would, {len(shares)} patterns with backlog: "
         f"least {min(shares):.4f}, mean {sum(shares) / len(shares):.4f}"
     )
 
 
 def _over(patterns: int) -> None:
-    worlds = sends = over = 0
+    sends = over = measured = 0
+    latest = timedelta()
     for seed in range(patterns):
-        provider = provider_world.run(seed).provider
-        worlds, sends, over = worlds + 1, sends + provider.recipients, over + len(provider.over)
-    print(f"{worlds} patterns, {sends} recipients: {over} over a limit")
+        world = claims.run(seed)
+        sends, over = sends + world.books.recipients, over + len(world.books.over)
+        measured, latest = measured + world.measured, max(latest, world.latest)
+    print(f"{patterns} patterns, {sends} recipients: {over} over a limit")
+    print(
+        f"{measured} essential recipients with another channel: "
+        f"the longest waited {latest.total_seconds():.3f} s"
+    )
+
+
+def _weeks(patterns: int) -> None:
+    """Print what came of the patterns, and which of them to look at."""
+    began = time.monotonic()
+    results = [story.run(seed) for seed in range(patterns)]
+    spent = time.monotonic() - began
+    days, broken = sum(one.days for one in results), sum(one.broken for one in results)
+    print(f"{patterns} patterns, {days:.0f} days in {spent:.0f} s, {broken} faults and restarts")
+    print(
+        f"recipients: {sum(one.recipients for one in results)} handed in, "
+        f"{sum(one.sent for one in results)} sent, {sum(one.waiting for one in results)} waiting; "
+        f"{sum(one.refused for one in results)} refusals by quotas that others had used up"
+    )
+    print(
+        f"over a limit {sum(len(one.over) for one in results)}, "
+        f"lost {sum(len(one.lost) for one in results)}, "
+        f"failed for no fault of their own {sum(len(one.failed) for one in results)}, "
+        f"twice beyond the possible duplicates {sum(one.twice for one in results)}"
+    )
+    latest = max((one.latest for one in results), default=0.0)
+    print(
+        f"{sum(one.measured for one in results)} essential recipients with another channel: "
+        f"the longest waited {latest:.1f} s, its own tries apart; "
+        f"{sum(one.is_late for one in results)} patterns with one later than patience and a try"
+    )
+    wrong = [
+        one.seed for one in results
+        if one.over or one.lost or one.failed or one.twice or one.is_late
+    ]  # fmt: skip
+    if wrong:
+        print(f"to look at: seeds {wrong}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ SCHEDULE = Schedule(
         pytest.param(3, 6, 11, id="the last one repeats"),
         pytest.param(1000, 54, 59, id="and repeats"),
         pytest.param(12, 55, None, id="it would be due at the end: given up"),
-        pytest.param(1, 59, None, id="or after it"),
+        pytest.param(2, 59, None, id="or after it"),
+        pytest.param(1, 59, 60, id="it was not tried as often as there are waits"),
     ],
 )
 def test_waits_grow_until_the_relay_gives_up(

@@ -41,6 +41,11 @@ def attempt(*outcomes, data: bool = True) -> Attempt:
     )  # fmt: skip
 
 
+def cut(phase: Phase) -> Refused:
+    reply = make_reply(451, "4.4.2 Connection unexpectedly closed")
+    return Refused(phase=phase, reply=reply, error="SMTPServerDisconnected")
+
+
 def settled(
     *outcomes,
     judged,
@@ -77,7 +82,7 @@ def settled(
             Later(NOON + 5 * MINUTE, "native", refused(450).reply), id="the next wait",
         ),
         pytest.param(
-            refused(450), GREYLISTED, {"age": 5 * DAY}, Dead(refused(450).reply),
+            refused(450), GREYLISTED, {"age": 5 * DAY, "attempts": 2}, Dead(refused(450).reply),
             id="too old to try again",
         ),
         pytest.param(
@@ -147,7 +152,24 @@ def settled(
         ),
         pytest.param(
             refused(421), judgement(Retry.RECONNECT), {"attempts": 2},
-            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="but only once",
+            Later(NOON, "direct", refused(421).reply), id="but only once: then the other channel",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 2, "channels": ("native",)},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="if there is one",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 2, "closed": {"direct": NOON}},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply), id="that is open",
+        ),
+        pytest.param(
+            refused(421), judgement(Retry.RECONNECT), {"attempts": 3},
+            Later(NOON + 5 * MINUTE, "native", refused(421).reply),
+            id="not to and fro: perhaps it is the message after all",
+        ),
+        pytest.param(
+            cut(Phase.DATA), judgement(category=Category.NETWORK), {},
+            Later(NOON, "direct", cut(Phase.DATA).reply), id="cut off before the final dot",
         ),
         pytest.param(
             refused(450), judgement(Retry.NONE, permanent=True), {},
@@ -175,7 +197,7 @@ def settled(
         ),
         pytest.param(refused(550), NOT_TRUSTED, {"attempts": 2}, Dead(NO), id="neither is"),
         pytest.param(
-            refused(451), judgement(category=Category.SERVER), {"age": 5 * DAY},
+            refused(451), judgement(category=Category.SERVER), {"age": 5 * DAY, "attempts": 2},
             Held(
                 f"It was tried for 5 days, and the fault is not its own: {refused(451).reply}. "
                 "`relay queue release` tries it again, `relay queue drop` gives it up."
@@ -186,6 +208,13 @@ def settled(
 )  # fmt: skip
 def test_disposes_of_one_recipient(outcome, judged, more, expected):
     assert settled(outcome, judged=judged, **more) == (expected,)
+
+
+def test_what_waited_for_its_channel_until_it_was_old_is_not_given_up_at_its_first_try():
+    (later,) = settled(refused(451), judged=GREYLISTED, age=6 * DAY)
+    assert later == Later(NOON + MINUTE, "native", refused(451).reply)
+    (dead,) = settled(refused(451), judged=GREYLISTED, age=6 * DAY, attempts=2)
+    assert isinstance(dead, Dead)
 
 
 def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
@@ -205,6 +234,10 @@ def test_too_many_recipients_are_tried_again_at_once_in_a_smaller_transaction():
         pytest.param([refused(550, phase=Phase.AFTER_DATA)], True, (0, 0), id="after the dot"),
         pytest.param([in_doubt()], True, (0, 0), id="in doubt"),
         pytest.param([refused(535, phase=Phase.AUTH)], False, (1, 1), id="not signed in"),
+        pytest.param([cut(Phase.RCPT)] * 3, False, (0, 0), id="cut off among the recipients"),
+        pytest.param([refused(421), refused(421)], False, (0, 0), id="hung up among them"),
+        pytest.param([refused(550), cut(Phase.RCPT)], False, (0, 1), id="one refused before"),
+        pytest.param([cut(Phase.STARTTLS)], False, (1, 1), id="cut off before there were any"),
     ],
 )
 def test_gives_back_what_the_provider_has_not_counted(outcomes, data, expected):

@@ -182,12 +182,43 @@ def test_limits_are_charged_in_the_claim_and_survive_a_restart(tmp_path):
         async with opened(tmp_path, direct=limits) as store:
             claim = await store.claim("direct", ROOM, NOON + HOUR)
             assert claim.leases == ()
-            assert claim.throttled == limits[0]
+            assert claim.throttled.limit == limits[0]
             assert claim.next_at == NOON + DAY
             (usage,) = (await store.usage(NOON + HOUR))["direct"]
             assert (usage.used, usage.room_at) == (3, NOON + DAY)
             later = await store.claim("direct", ROOM, NOON + DAY)
             assert sum(len(lease.targets) for lease in later.leases) == 3
+
+    run(story)
+
+
+def test_what_matters_is_looked_for_when_it_is_due_though_other_mail_waits_longer(tmp_path):
+    limits = (Limit(Unit.RECIPIENTS, 2, DAY, reserve=1),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for kind in (Kind.DIRECT, Kind.DIRECT):
+                await store.put(entry(kind=kind, plan=DIRECT))
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            await finish(store, lease, sent())
+            await store.put(entry(kind=Kind.INVOICE, plan=DIRECT, at=NOON + HOUR))
+            claim = await store.claim("direct", ROOM, NOON + MINUTE)
+            assert claim.throttled.until == NOON + SECOND + DAY
+            assert (claim.next_at, claim.has_reserve) == (NOON + HOUR, True)
+
+    run(story)
+
+
+def test_there_is_no_reserve_where_what_matters_itself_waits(tmp_path):
+    """The room that is left is too small for this one."""
+    limits = (Limit(Unit.BYTES, 2 * len(CONTENT) - 1, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for _ in range(2):
+                await store.put(entry(kind=Kind.INVOICE, plan=DIRECT))
+            claim = await store.claim("direct", ROOM, NOON)
+            assert (len(claim.leases), claim.has_reserve) == (1, False)
 
     run(story)
 
@@ -200,7 +231,7 @@ def test_a_limit_that_is_added_later_counts_what_was_sent_before(tmp_path):
             (lease,) = (await store.claim("direct", replace(ROOM, leases=1), NOON)).leases
             store.set_limits({"direct": (Limit(Unit.MESSAGES, 1, HOUR),)})
             while_it_is_sent = await store.claim("direct", ROOM, NOON + MINUTE)
-            assert (while_it_is_sent.leases, while_it_is_sent.throttled.maximum) == ((), 1)
+            assert (while_it_is_sent.leases, while_it_is_sent.throttled.limit.maximum) == ((), 1)
             await finish(store, lease, sent(), at=NOON + MINUTE)
             claim = await store.claim("direct", ROOM, NOON + 2 * MINUTE)
             assert (claim.leases, claim.next_at) == ((), NOON + MINUTE + SECOND + HOUR)
@@ -241,6 +272,32 @@ def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
     run(story)
 
 
+def test_a_refusal_of_one_copy_does_not_forget_another_to_the_same_address(tmp_path):
+    """The second departs in the moment in which the first one has arrived."""
+    limits = (Limit(Unit.DISTINCT_RECIPIENTS, 5, DAY),)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            for outcome in (sent(), refused(450)):
+                await store.put(entry("a@x.example", plan=DIRECT))
+                (lease,) = (await store.claim("direct", ROOM, NOON + SECOND)).leases
+                done = attempt(lease, outcome, at=NOON, data=outcome == sent())
+                settlement = settle(
+                    done,
+                    [Copy(attempts=1, doubts=0, channels=("direct",))],
+                    [None if outcome == sent() else GREYLISTED],
+                    Circumstances(
+                        schedule=SCHEDULE, kind=Kind.INVOICE, received_at=NOON, closed={}, now=NOON
+                    ),
+                )
+                await store.settle(lease, done, settlement, None, ())
+        async with opened(tmp_path, direct=limits) as store:
+            (usage,) = (await store.usage(NOON + MINUTE))["direct"]
+            assert usage.used == 1
+
+    run(story)
+
+
 def test_ordinary_mail_leaves_the_reserve_to_what_matters(tmp_path):
     limits = (Limit(Unit.RECIPIENTS, 4, DAY, reserve=2),)
 
@@ -251,7 +308,7 @@ def test_ordinary_mail_leaves_the_reserve_to_what_matters(tmp_path):
             claim = await store.claim("direct", ROOM, NOON)
             assert [len(lease.targets) for lease in claim.leases] == [2]
             claim = await store.claim("direct", ROOM, NOON)
-            assert (claim.leases, claim.throttled, claim.has_reserve) == ((), limits[0], True)
+            assert (claim.leases, claim.throttled.limit, claim.has_reserve) == ((), limits[0], True)
             await store.put(entry(*people, kind=Kind.INVOICE, plan=DIRECT))
             claim = await store.claim("direct", ROOM, NOON)
             assert [len(lease.targets) for lease in claim.leases] == [2]
@@ -1053,6 +1110,39 @@ def test_leases_of_tasks_that_are_gone_are_taken_back(tmp_path):
             assert await store.take_back(working, NOON + 2 * HOUR) == 1
             (again,) = (await store.claim("direct", room, NOON + 2 * HOUR)).leases
             assert again.message_id == first.message_id
+
+    run(story)
+
+
+def test_what_was_never_tried_is_due_at_once_when_the_clock_was_stepped_back(tmp_path):
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.put(entry(plan=DIRECT, at=NOON + DAY))
+            await store.clamp(NOON, NOON + HOUR)
+            assert len((await store.claim("direct", ROOM, NOON)).leases) == 1
+
+    run(story)
+
+
+@pytest.mark.parametrize("step", [-3 * DAY, 3 * DAY], ids=["back", "forward"])
+def test_what_waits_moves_with_a_clock_that_is_set(tmp_path, step):
+    """It is due as long after the attempt as without, and what came in is due at once."""
+    passed = timedelta()
+
+    async def story():
+        nonlocal passed
+        store = SqliteStore(tmp_path, Spool(tmp_path / "spool"), lambda: passed)
+        await store.open(NOON, NOON + MINUTE)
+        await store.put(entry(plan=DIRECT))
+        (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+        await finish(store, lease, refused(450), judgement=GREYLISTED)
+        await store.put(entry(plan=DIRECT))
+        passed += SECOND
+        assert len((await store.claim("direct", ROOM, NOON + step + SECOND)).leases) == 1
+        passed += MINUTE
+        claim = await store.claim("direct", ROOM, NOON + step + SECOND + MINUTE)
+        assert len(claim.leases) == 1
+        await store.close()
 
     run(story)
 

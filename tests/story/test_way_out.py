@@ -133,6 +133,27 @@ def test_the_daily_limit_is_reached_the_rest_waits_with_a_known_time(tmp_path):
     asyncio.run(story())
 
 
+def test_what_matters_waits_for_a_limit_two_minutes_and_takes_the_other_channel(tmp_path):
+    """Room comes each 100 seconds, for one: that is never far away, and never enough for all."""
+    limits = ", limits: [{messages: 1, per: 100s}]"
+
+    async def story():
+        async with Upstream() as direct, Upstream() as native:
+            more = "routing: {only_use_for_direct_emails: false}\n"
+            settings = two(direct, native, more).replace("none}}", f"none}}{limits}}}", 1)
+            async with box(tmp_path, settings) as house:
+                for _ in range(5):
+                    await house.hand_in(INVOICE)
+                await house.until(lambda states: states == {"sent": 1, "queued": 4})
+                await house.turn(100 * SECOND)
+                await house.until(lambda states: states == {"sent": 2, "queued": 3})
+                await house.turn(20 * SECOND)
+                await house.until(lambda states: states == {"sent": 5})
+            assert (len(direct.messages), len(native.messages)) == (2, 3)
+
+    asyncio.run(story())
+
+
 def test_a_used_up_quota_pauses_the_channel_and_what_matters_takes_the_other(tmp_path):
     """Gmail says 550 for "come back tomorrow": nothing is bounced for it."""
     quota = "550 5.4.5 Daily user sending limit exceeded. For more information see support pages"

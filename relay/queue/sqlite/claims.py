@@ -15,11 +15,10 @@ from relay.policy.ledger import Ledger
 from relay.policy.limits import Charge, Wait, from_ms, to_ms, to_ms_up
 from relay.queue.rows import Claim, Lease, Target
 from relay.queue.sqlite import charges
-from relay.queue.sqlite.codec import decode_plan
+from relay.queue.sqlite.codec import ESSENTIAL_RANK, decode_plan
 from relay.queue.store import Room
 
 _RANKS = (0, 1, 2)
-_ESSENTIAL_RANK = 0
 _LOOK_AHEAD = 4  # candidates read for each lease and recipient that may be taken
 _MAX_CANDIDATES = 512
 
@@ -34,6 +33,10 @@ WHERE channel = ? AND rank = ? AND flow = ? AND due_at <= ? ORDER BY due_at LIMI
 _NEXT_DUE = """
 SELECT due_at FROM recipient WHERE channel = ? AND rank = ? AND flow = ? AND due_at IS NOT NULL
 ORDER BY due_at LIMIT 1"""
+
+_FIRST_DUE = """
+SELECT min(due_at) FROM recipient
+WHERE channel = ? AND rank = ? AND due_at > ? AND due_at < ?"""
 
 _MESSAGE = """
 SELECT received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject
@@ -63,6 +66,7 @@ class _Claiming:
     turns: Turns
     leases: list[Lease] = field(default_factory=list)
     throttled: Wait | None = None
+    is_essential_throttled: bool = False
     served: list[tuple[int, str]] = field(default_factory=list)  # rank and flow
     next_due: list[int] = field(default_factory=list)  # ms; of the flows that were not
 
@@ -95,9 +99,9 @@ def claim(
     if throttled is not None:
         return Claim(
             leases=leases,
-            next_at=throttled.until,
-            throttled=throttled.limit,
-            has_reserve=_has_reserve(ledger, now),
+            next_at=_essential_due(claiming, throttled.until),
+            throttled=throttled,
+            has_reserve=not claiming.is_essential_throttled and _has_reserve(ledger, now),
         )
     if len(leases) == room.leases:
         return Claim(leases=leases, next_at=now)
@@ -135,7 +139,7 @@ def _claim_rank(claiming: _Claiming, rank: int) -> None:
     while lines and not claiming.is_over:
         flow, messages = lines.popleft()
         message_id, rows = messages.popleft()
-        if _take(claiming, message_id, rows, is_essential=rank == _ESSENTIAL_RANK):
+        if _take(claiming, message_id, rows, is_essential=rank == ESSENTIAL_RANK):
             claiming.turns[claiming.channel, rank] = flow
         if messages:
             lines.append((flow, messages))
@@ -178,6 +182,15 @@ def _next_due(claiming: _Claiming) -> datetime | None:
     return from_ms(min(claiming.next_due)) if claiming.next_due else None
 
 
+def _essential_due(claiming: _Claiming, until: datetime) -> datetime:
+    """Return when essential mail is due that other mail's limit does not keep, else `until`."""
+    if claiming.is_essential_throttled:
+        return until
+    arguments = (claiming.channel, ESSENTIAL_RANK, to_ms(claiming.now), to_ms(until))
+    (due_at,) = claiming.db.execute(_FIRST_DUE, arguments).fetchone()
+    return until if due_at is None else from_ms(due_at)
+
+
 def _messages(claiming: _Claiming, rank: int, flow: str) -> dict[int, _Rows]:
     """Return what is due of a flow, the oldest first, by message."""
     room = claiming.room
@@ -200,7 +213,7 @@ def _take(claiming: _Claiming, message_id: int, rows: _Rows, *, is_essential: bo
     wish = _wish(ledger, message[5], rows, now)
     answer = ledger.admit(wish, now, is_essential=is_essential)
     if isinstance(answer, Wait):
-        claiming.throttled = answer
+        claiming.throttled, claiming.is_essential_throttled = answer, is_essential
         return False
     if answer.recipients < len(rows):
         rows = rows[: answer.recipients]
@@ -257,4 +270,4 @@ def _target(row: tuple[Any, ...]) -> Target:
 
 def _has_reserve(ledger: Ledger, now: datetime) -> bool:
     """Return whether a small essential message would go now."""
-    return not isinstance(ledger.admit(Charge(now, 1, 1), now, is_essential=True), Wait)
+    return not isinstance(ledger.admit(Charge(now, 1, 1, 1), now, is_essential=True), Wait)

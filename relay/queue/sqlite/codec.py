@@ -16,13 +16,14 @@ from relay.policy.limits import from_ms, to_ms
 from relay.policy.plan import Plan
 from relay.policy.runs import Run
 
+ESSENTIAL_RANK = 0
 _MANY, _TO_MANY = 20, " to many"  # recipients
 
 
 def rank_of(kind: Kind, essential: bool) -> int:
     """Return a kind's place in a channel's queue: what matters, then people, then bulk."""
     if essential:
-        return 0
+        return ESSENTIAL_RANK
     return 2 if kind is Kind.MARKETING else 1
 
 

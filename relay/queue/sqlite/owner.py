@@ -15,7 +15,7 @@ from relay.policy.limits import from_ms, to_ms
 from relay.policy.plan import Plan
 from relay.policy.settle import may_have_arrived
 from relay.queue.rows import Waiting
-from relay.queue.sqlite.codec import decode_plan, rank_of
+from relay.queue.sqlite.codec import ESSENTIAL_RANK, decode_plan, rank_of
 from relay.queue.sqlite.verbs import content_head
 from relay.queue.store import Corrected, Planner, Selection
 
@@ -25,7 +25,7 @@ _UNFINISHED = "('queued', 'deferred', 'in_doubt', 'held')"
 WAITING_COLUMNS = """
 SELECT r.id, r.message_id, r.forward_path, r.state, r.channel, r.plan, r.rule, r.attempts,
     r.doubts, r.why, m.kind, m.unsure, m.reverse_path, m.application, m.listener, m.size_bytes,
-    m.smtputf8, m.subject, m.received_at
+    m.smtputf8, m.subject, m.received_at, r.due_at
 FROM recipient r JOIN message m ON m.id = r.message_id """
 
 
@@ -91,12 +91,18 @@ def drop(db: sqlite3.Connection, selection: Selection, now: datetime) -> int:
 
 
 def waiting(
-    db: sqlite3.Connection, channel: str, only_alternatives: bool, limit: int
+    db: sqlite3.Connection,
+    channel: str,
+    *,
+    only_alternatives: bool,
+    only_essential: bool,
+    limit: int,
 ) -> list[Waiting]:
     """Return what waits for a channel, what matters most first, line by line."""
+    rank = f"AND r.rank = {ESSENTIAL_RANK}" if only_essential else ""
     elsewhere = "AND instr(r.plan, ' ') AND r.doubts = 0" if only_alternatives else ""
     rows = db.execute(
-        f"{WAITING_COLUMNS} WHERE r.channel = ? AND r.due_at IS NOT NULL {elsewhere}"
+        f"{WAITING_COLUMNS} WHERE r.channel = ? AND r.due_at IS NOT NULL {rank} {elsewhere}"
         " ORDER BY r.rank, r.flow, r.due_at LIMIT ?",
         (channel, limit),
     )
@@ -217,6 +223,7 @@ def to_waiting(row: tuple[Any, ...]) -> Waiting:
     (
         number, message_id, forward_path, state, channel, plan, rule, attempts, doubts, why, kind,
         unsure, reverse_path, application, listener, size_bytes, smtputf8, subject, received_at,
+        due_at,
     ) = row  # fmt: skip
     return Waiting(
         id=number,
@@ -237,6 +244,7 @@ def to_waiting(row: tuple[Any, ...]) -> Waiting:
         smtputf8=bool(smtputf8),
         subject=subject,
         received_at=from_ms(received_at),
+        due_at=from_ms(due_at or 0),
     )
 
 

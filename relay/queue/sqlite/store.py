@@ -181,7 +181,7 @@ class SqliteStore:
         """Lease and charge."""
         made: list[Claim] = []
         if self._wall.is_set(ahead := self._wall.ahead(now)):
-            await self._writer.run(lambda db: self._follow(db, ahead))
+            await self._writer.run_long(lambda db: self._follow(db, ahead))
             self._wall.followed(ahead)
 
         def op(db: sqlite3.Connection) -> Claim:
@@ -228,9 +228,21 @@ class SqliteStore:
         """Remember how a channel is."""
         await self._writer.run(lambda db: verbs.put_health(db, channel, health))
 
-    async def waiting(self, channel: str, *, only_alternatives: bool, limit: int) -> list[Waiting]:
+    async def waiting(
+        self,
+        channel: str,
+        *,
+        only_alternatives: bool,
+        only_essential: bool = False,
+        limit: int,
+    ) -> list[Waiting]:
         """Return what waits for a channel."""
-        return await self._read(lambda db: owner.waiting(db, channel, only_alternatives, limit))
+        return await self._read(
+            lambda db: owner.waiting(
+                db, channel, only_alternatives=only_alternatives, only_essential=only_essential,
+                limit=limit,
+            )
+        )  # fmt: skip
 
     async def move(self, moves: Mapping[int, str]) -> int:
         """Let recipients go by another channel."""

@@ -10,9 +10,8 @@ from datetime import datetime
 from relay.policy.ledger import Ledger
 from relay.policy.limits import Charge, Usage, from_ms
 from relay.queue.rows import Turn
-from relay.queue.sqlite.codec import goes_to_many
+from relay.queue.sqlite.codec import ESSENTIAL_RANK, goes_to_many
 
-_ESSENTIAL_RANK = 0
 _OF_ONE_TRANSACTION = 100  # recipients, of what goes to many
 _AT_ONCE = 500
 _NOBODY = Charge(from_ms(0), 0, 0)
@@ -69,11 +68,11 @@ def places(db: sqlite3.Connection, ids: Sequence[int], channels: Iterable[str]) 
             Place(
                 recipient_id=number,
                 channel=channel,
-                is_essential=rank == _ESSENTIAL_RANK,
+                is_essential=rank == ESSENTIAL_RANK,
                 due_at=from_ms(due_at),
                 ahead=_charge(ahead, size_bytes),
                 essential=_charge(
-                    {line: n for line, n in ahead.items() if line[0] == _ESSENTIAL_RANK},
+                    {line: n for line, n in ahead.items() if line[0] == ESSENTIAL_RANK},
                     size_bytes,
                 ),
             )

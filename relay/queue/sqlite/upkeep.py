@@ -85,15 +85,32 @@ def latest_at(db: sqlite3.Connection) -> datetime:
     return from_ms(latest)
 
 
+def shift(db: sqlite3.Connection, by: timedelta, since: datetime) -> None:
+    """Move with a clock that was set: nothing waits longer or shorter for it.
+
+    Charges from before `since` stay, as they may have been right all along.
+    """
+    charges.shift(db, by, since)
+    db.execute(
+        "UPDATE recipient SET due_at = due_at + ? WHERE due_at IS NOT NULL",
+        (by // timedelta(milliseconds=1),),
+    )
+
+
 def clamp(db: sqlite3.Connection, now: datetime, latest: datetime) -> int:
-    """Make nothing due or leased later than `latest`, and no charge later than `now`."""
+    """Make nothing due or leased later than `latest`, and no charge later than `now`.
+
+    What was never tried has nothing to wait for.
+    """
     db.execute(
         "UPDATE recipient SET lease_until = ? WHERE lease_until > ?",
         (to_ms(latest), to_ms(latest)),
     )
     charges.clamp(db, now)
     return db.execute(
-        "UPDATE recipient SET due_at = ? WHERE due_at > ?", (to_ms(latest), to_ms(latest))
+        "UPDATE recipient SET due_at = iif(state = 'queued', :now, :latest)"
+        " WHERE due_at > iif(state = 'queued', :now, :latest)",
+        {"now": to_ms(now), "latest": to_ms(latest)},
     ).rowcount
 
 

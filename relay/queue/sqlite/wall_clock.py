@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.policy.limits import from_ms, to_ms
-from relay.queue.sqlite import charges
+from relay.queue.sqlite import charges, upkeep
 
 _NAME = "wall_clock"
 _TREMBLING = timedelta(seconds=1)  # of two clocks that are read one after the other
@@ -59,7 +59,7 @@ class WallClock:
         assert noted is not None, "begun"
         step = ahead - noted.ahead
         if abs(step) > _TREMBLING:
-            charges.shift(db, step, noted.since)
+            upkeep.shift(db, step, noted.since)
             _write(db, _Noted(noted.boot, ahead, noted.since + step))
 
     def followed(self, ahead: timedelta) -> None:
