@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from relay.inspect.decoding import decode_header, decode_text, decode_transfer
 from relay.inspect.html import read_html
 from relay.inspect.inspection import Submission
 from relay.inspect.quoting import split_quoted
 from relay.inspect.structure import Buffer, Fields, Leaf, Structure, walk
+from relay.mail.message import Content, Spooled
 from relay.policy.evidence import Attachment, Document, Evidence, Markup, Reading
 
 MAX_SUBJECT = 300
@@ -61,6 +66,20 @@ class Assembly:
 
     evidence: Evidence
     attachments: list[Leaf] = field(default_factory=list)  # to be opened, in order
+
+
+@contextmanager
+def opened(content: Content) -> Iterator[tuple[Buffer, int]]:
+    """Give content and where it ends, a file without reading it; raises OSError."""
+    match content:
+        case Spooled(path=path, size_bytes=size):
+            with (
+                Path(path).open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+            ):
+                yield mapped, min(size, len(mapped))
+        case _:
+            yield content, len(content)
 
 
 def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:

@@ -28,7 +28,8 @@ def decode_text(raw: bytes, charset: str | None) -> str:
     name = (charset or "").strip("\"' ").lower()
     if name and name not in ("utf-8", "us-ascii") and _CHARSET.fullmatch(name):
         try:
-            return raw.decode(_ALIASES.get(name, name), "replace")
+            text = raw.decode(_ALIASES.get(name, name), "replace")
+            return text.encode("utf-8", "replace").decode() if name.startswith("utf") else text
         except (LookupError, ValueError):
             pass
     try:

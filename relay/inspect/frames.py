@@ -7,17 +7,20 @@ unless that is in a file; it answers each with an Inspection.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from relay.inspect.inspection import Guide, Inspection, Submission
+from relay.inspect.inspection import MAX_EINVOICES, Guide, Inspection, Submission
 from relay.mail.message import Content, Spooled
 from relay.policy.evidence import EInvoice
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.phrases import Concept, Phrase
 
 LENGTH_BYTES = 4
+_MAX_REASONS, _MAX_PROBLEMS, _MAX_TEXT = 50, 100, 2_000
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 READY: Mapping[str, Any] = {}
 """What a reader says first, once it knows the guide."""
 
@@ -75,18 +78,44 @@ def inspection_frame(inspection: Inspection) -> bytes:
 
 
 def parse_inspection(body: bytes) -> Inspection:
-    """Return the inspection behind `inspection_frame`; raises ValueError, KeyError, TypeError."""
+    """Return the inspection behind `inspection_frame`.
+
+    It comes from a process that reads hostile mail: nothing in it is believed to be of the right
+    type or size. Raises ValueError, KeyError, TypeError, RecursionError.
+    """
     value = json.loads(body)
     verdict = value["verdict"]
+    certainty = float(verdict["certainty"])
+    reasons = _list(verdict["reasons"], _MAX_REASONS)
+    if not 0 <= certainty <= 1 or not reasons:
+        raise ValueError("a verdict without certainty or reasons")
     return Inspection(
         verdict=Verdict(
             kind=Kind(verdict["kind"]),
-            certainty=verdict["certainty"],
-            reasons=tuple(Reason(**reason) for reason in verdict["reasons"]),
-            unsure=verdict["unsure"],
+            certainty=certainty,
+            reasons=tuple(
+                Reason(_text(reason["where"]), _text(reason["what"])) for reason in reasons
+            ),
+            unsure=verdict["unsure"] is True,
         ),
-        subject=value["subject"],
-        header=value["header"],
-        einvoices=tuple(EInvoice(**said) for said in value["einvoices"]),
-        problems=tuple(value["problems"]),
+        subject=_text(value["subject"]),
+        header={_text(name): _text(text) for name, text in dict(value["header"]).items()},
+        einvoices=tuple(
+            EInvoice(**{name: _text(text) for name, text in said.items()})
+            for said in _list(value["einvoices"], MAX_EINVOICES)
+        ),
+        problems=tuple(map(_text, _list(value["problems"], _MAX_PROBLEMS))),
     )
+
+
+def _list(value: Any, most: int) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value[:most]
+
+
+def _text(value: Any) -> str:
+    """Return text that can be kept and shown: of one line, without half characters."""
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return _CONTROLS.sub(" ", value[:_MAX_TEXT]).encode("utf-8", "replace").decode()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import mmap
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Collection
 
-from relay.inspect.assembly import Assembly, assemble, unread, without_documents
+from relay.inspect.assembly import Assembly, assemble, opened, unread, without_documents
 from relay.inspect.frames import request_frame
 from relay.inspect.inspection import Guide, Inspection, Submission, conclude
 from relay.inspect.pool import Pool, WorkerError
-from relay.inspect.structure import Buffer
 from relay.mail.message import Content, Envelope, Origin, Spooled
 from relay.policy.classify import ClassifyRules
 from relay.providers.sms import Gateways
@@ -90,20 +86,7 @@ class Inspector:
 def _assembled(submission: Submission, content: Content) -> Assembly:
     """Return what the message shows by itself, whatever it is."""
     try:
-        with _opened(content) as (buffer, end):
+        with opened(content) as (buffer, end):
             return assemble(buffer, end, submission)
     except Exception as error:
         return unread(submission, error)
-
-
-@contextmanager
-def _opened(content: Content) -> Iterator[tuple[Buffer, int]]:
-    match content:
-        case Spooled(path=path, size_bytes=size):
-            with (
-                Path(path).open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-            ):
-                yield mapped, min(size, len(mapped))
-        case _:
-            yield content, len(content)

@@ -19,9 +19,11 @@ from relay.inspect.inspection import Guide, Inspection
 
 SECONDS_PER_MESSAGE = 2.0
 SECONDS_TO_START = 10.0
+SECONDS_TO_END = 5.0
 SECONDS_IDLE = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
+_MAX_DEATHS = 2  # of workers at one message; the first may have died before it
 _AT_HAND = 4  # messages that one worker has at most, with the one that it is at
 _ROOT = str(Path(__file__).resolve().parents[2])  # where `relay` is imported from
 _COMMAND = (sys.executable, "-s", "-P", "-m", "relay.inspect.worker")
@@ -35,6 +37,10 @@ class _NotYetError(Exception):
     """The worker was lost before it came to this message."""
 
 
+class _DiedError(Exception):
+    """The worker died at this message, or before it was told of it."""
+
+
 class Pool:
     """Hands messages to workers."""
 
@@ -45,23 +51,28 @@ class Pool:
         self._room = asyncio.Semaphore(size * _AT_HAND)
         self._workers: list[_Worker] = []
         self._starting = 0
+        self._is_closed = False
         self._start_room = asyncio.Semaphore(size)
         self._reaper: asyncio.TimerHandle | None = None
 
     async def look(self, request: bytes) -> Inspection:
         """Return what a worker says to a request; raises WorkerError."""
+        deaths = 0
         async with self._room:
-            while True:
+            while deaths < _MAX_DEATHS:
                 worker = self._nearest() or await self._another()
                 try:
                     return parse_inspection(await worker.ask(request))
                 except _NotYetError:
                     continue
-                except (ValueError, KeyError, TypeError) as error:
-                    self._lose(worker)
-                    raise WorkerError(f"the reader of mail died ({type(error).__name__})") from None
+                except _DiedError:
+                    deaths += 1
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    worker.end(_NotYetError())
+                    raise WorkerError(f"the reader of mail said {type(error).__name__}") from None
                 finally:
                     self._reap_later()
+        raise WorkerError("the reader of mail died of it")
 
     def _nearest(self) -> _Worker | None:
         """Return who comes to a message first, None when one more worker should."""
@@ -75,20 +86,22 @@ class Pool:
     async def _another(self) -> _Worker:
         """Return a new worker, or one that somebody else started meanwhile."""
         async with self._start_room:
-            if worker := self._nearest():
+            while True:
+                if worker := self._nearest():
+                    return worker
+                if self._is_closed:
+                    raise WorkerError("relay stops")
+                guide = self._guide
+                self._starting += 1
+                try:
+                    worker = await _start(guide)
+                finally:
+                    self._starting -= 1
+                if self._is_closed or guide is not self._guide:
+                    worker.release()
+                    continue
+                self._workers.append(worker)
                 return worker
-            self._starting += 1
-            try:
-                worker = await _start(self._guide)
-            finally:
-                self._starting -= 1
-            self._workers.append(worker)
-            return worker
-
-    def _lose(self, worker: _Worker) -> None:
-        worker.kill()
-        if worker in self._workers:
-            self._workers.remove(worker)
 
     def follow(self, guide: Guide) -> None:
         """Follow another guide: workers end when they are done with what they have."""
@@ -97,11 +110,12 @@ class Pool:
 
     async def close(self) -> None:
         """End the workers."""
+        self._is_closed = True
         if self._reaper is not None:
             self._reaper.cancel()
         workers, self._workers = self._workers, []
         for worker in workers:
-            worker.kill()
+            worker.end(WorkerError("relay stops"))
             if worker.process is not None:
                 await worker.process.wait()
 
@@ -122,13 +136,17 @@ class _Worker(asyncio.Protocol):
     def __init__(self) -> None:
         self.process: asyncio.subprocess.Process | None = None
         self.is_ready = False  # it knows the guide
-        self.is_lost = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._arrived = bytearray()
         self._asked: deque[asyncio.Future[bytes]] = deque()  # the first is what it is at
         self._late: asyncio.TimerHandle | None = None
         self._is_released = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether there is no way to it any more."""
+        return self._transport is None or self._transport.is_closing()
 
     @property
     def load(self) -> int:
@@ -143,10 +161,10 @@ class _Worker(asyncio.Protocol):
         """Hand out the answers, which come in the order of the questions."""
         arrived = self._arrived
         arrived += data
-        while len(arrived) >= LENGTH_BYTES and self._asked:
+        while self._asked and len(arrived) >= LENGTH_BYTES:
             end = LENGTH_BYTES + length_of(arrived)
             if end > MAX_ANSWER_BYTES:
-                self._fail("the reader of mail says too much")
+                self.end(WorkerError("the reader of mail says too much"))
                 return
             if len(arrived) < end:
                 return
@@ -155,15 +173,17 @@ class _Worker(asyncio.Protocol):
                 asked.set_result(bytes(arrived[LENGTH_BYTES:end]))
             del arrived[:end]
             self._watch()
+        if arrived and not self._asked:
+            self.end(_NotYetError())  # it says what nobody asked for
 
     def connection_lost(self, _: Exception | None) -> None:
         """Tell who waits."""
-        self._fail("the reader of mail died")
+        self.end(_DiedError())
 
     def ask(self, request: bytes) -> asyncio.Future[bytes]:
-        """Return the answer to `request`; raises WorkerError, _NotYetError."""
+        """Return the answer to `request`; raises WorkerError, _NotYetError, _DiedError."""
         asked: asyncio.Future[bytes] = self._loop.create_future()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.is_lost:
             asked.set_exception(_NotYetError())
             return asked
         self._asked.append(asked)
@@ -178,19 +198,10 @@ class _Worker(asyncio.Protocol):
             self._late.cancel()
             self._late = None
         if self._asked and self.is_ready:
-            why = f"reading took longer than {SECONDS_PER_MESSAGE:g} s"
-            self._late = self._loop.call_later(SECONDS_PER_MESSAGE, self._fail, why)
+            late = WorkerError(f"reading took longer than {SECONDS_PER_MESSAGE:g} s")
+            self._late = self._loop.call_later(SECONDS_PER_MESSAGE, self.end, late)
         elif self._is_released and not self._asked:
             self._close()
-
-    def _fail(self, why: str) -> None:
-        """Give up the message that it is at; others were not looked at yet."""
-        self.is_lost = True
-        asked, self._asked = self._asked, deque()
-        for number, future in enumerate(asked):
-            if not future.done():
-                future.set_exception(_NotYetError() if number else WorkerError(why))
-        self.kill()
 
     def release(self) -> None:
         """Let it end by itself when it is done: it stops when its input does."""
@@ -198,17 +209,25 @@ class _Worker(asyncio.Protocol):
         if not self._asked:
             self._close()
 
-    def kill(self) -> None:
-        """End it at once."""
+    def end(self, head: Exception) -> None:
+        """End it at once; `head` is for the message that it is at, others were not looked at."""
+        asked, self._asked = self._asked, deque()
+        for number, future in enumerate(asked):
+            if not future.done():
+                future.set_exception(_NotYetError() if number else head)
+        self._kill()
+        self._close()
+
+    def _kill(self) -> None:
         if self.process is not None and self.process.returncode is None:
             self.process.kill()
-        self._close()
 
     def _close(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+            self._loop.call_later(SECONDS_TO_END, self._kill)
 
 
 async def _start(guide: Guide) -> _Worker:
@@ -219,11 +238,11 @@ async def _start(guide: Guide) -> _Worker:
             await _spawn(worker)
             await worker.ask(guide_frame(guide))
             worker.is_ready = True
-    except (OSError, WorkerError, _NotYetError) as error:  # a timeout is an OSError, too
-        worker.kill()
-        raise WorkerError(f"the reader of mail does not start ({error})") from error
+    except (OSError, WorkerError, _NotYetError, _DiedError) as error:  # so is a timeout
+        worker.end(_NotYetError())
+        raise WorkerError(f"the reader of mail does not start ({error!r})") from error
     except BaseException:
-        worker.kill()
+        worker.end(_NotYetError())
         raise
     return worker
 
@@ -231,8 +250,8 @@ async def _start(guide: Guide) -> _Worker:
 async def _spawn(worker: _Worker) -> None:
     """Start the process; it has no secrets in its environment, no files of ours."""
     ours, theirs = socket.socketpair()
-    await asyncio.get_running_loop().create_connection(lambda: worker, sock=ours)
     with theirs:
+        await asyncio.get_running_loop().create_connection(lambda: worker, sock=ours)
         worker.process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             stdin=theirs.fileno(),

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import gc
 import json
-import mmap
 import resource
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from relay.inspect.assembly import assemble
+from relay.inspect.assembly import assemble, opened
 from relay.inspect.documents import open_documents
 from relay.inspect.frames import (
     LENGTH_BYTES,
@@ -27,7 +25,7 @@ from relay.inspect.frames import (
     parse_guide,
 )
 from relay.inspect.inspection import Submission, conclude
-from relay.inspect.structure import Buffer
+from relay.mail.message import Content, Spooled
 from relay.policy.classify import ClassifyRules
 
 MEMORY_BYTES = 64 * 1024 * 1024  # on top of what the interpreter, its libraries and words take
@@ -69,23 +67,15 @@ def _limit_time() -> None:
 
 
 def _answer(request: Mapping[str, Any], source: BinaryIO, rules: ClassifyRules) -> bytes:
-    with _content(request, source) as (buffer, end):
+    with opened(_content(request, source)) as (buffer, end):
         assembly = assemble(buffer, end, Submission(**request["submission"]))
         evidence = open_documents(assembly, buffer)
     return inspection_frame(conclude(evidence, rules, request["names"]))
 
 
-@contextmanager
-def _content(request: Mapping[str, Any], source: BinaryIO) -> Iterator[tuple[Buffer, int]]:
+def _content(request: Mapping[str, Any], source: BinaryIO) -> Content:
     size = request["size"]
-    if "path" not in request:
-        yield source.read(size), size
-        return
-    with (
-        Path(request["path"]).open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-    ):
-        yield mapped, min(size, len(mapped))
+    return Spooled(request["path"], size) if "path" in request else source.read(size)
 
 
 def _read(source: BinaryIO) -> Mapping[str, Any] | None:
