@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ class Foundation:
     replies: ReplyDictionary
     providers: Providers
     paces: Paces
+    in_flight: Counter[int] = field(default_factory=Counter)  # leases, by message id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ def build(settings: Settings, base: Foundation) -> Graph:
         settings=settings,
         channels=channels,
         lanes=lanes,
-        sweep=_sweep(settings, base, board, lanes, reporter, wake),
+        sweep=_sweep(settings, base, board, reporter, wake),
         reception=Reception(
             inspector=base.inspector,
             kind_rules=settings.classification.rules,
@@ -201,6 +203,7 @@ def _lane(
     judge = _judge(mine, base)
     return Lane(
         name=channel.name,
+        in_flight=base.in_flight,
         worker=Worker(
             channel=channel,
             store=base.store,
@@ -235,7 +238,6 @@ def _sweep(
     settings: Settings,
     base: Foundation,
     board: Board,
-    lanes: Mapping[str, Lane],
     reporter: Reporter,
     wake: Callable[[str], None],
 ) -> Sweep:
@@ -254,7 +256,7 @@ def _sweep(
         reporter=reporter,
         journal=base.journal,
         clock=base.clock,
-        in_flight=lambda: frozenset().union(*(lane.in_flight for lane in lanes.values())),
+        in_flight=lambda: frozenset(base.in_flight),
         changed=wake,
     )
 

@@ -66,7 +66,8 @@ class Chunks:
             case Spooled(path=path):
                 chunk = _cached(self._fd, start, min(PIECE_BYTES, self._size - start))
                 if not chunk:
-                    chunk = await asyncio.to_thread(os.pread, self._fd, PIECE_BYTES, start)
+                    size = min(PIECE_BYTES, self._size - start)
+                    chunk = await asyncio.to_thread(os.pread, self._fd, size, start)
                 if not chunk:
                     raise OSError(None, f"the file ends at {start} of {self._size} bytes", path)
             case content if len(content) <= PIECE_BYTES and not start:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,7 +40,7 @@ class Lane:
     senders: SenderCheck
     changed: Callable[[str], None]
     look_again: timedelta = _LOOK_AGAIN
-    in_flight: set[int] = field(default_factory=set)  # message ids, perhaps with several leases
+    in_flight: Counter[int] = field(default_factory=Counter)  # leases, by message id
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _turning: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -140,7 +141,7 @@ class Lane:
         return claim.next_at
 
     def _start(self, group: asyncio.TaskGroup, lease: Lease) -> None:
-        self.in_flight.add(lease.message_id)
+        self.in_flight[lease.message_id] += 1
         self._sending += 1
         task = group.create_task(self._work(lease), name=f"send {lease.queue_id}")
         self._tasks.add(task)
@@ -178,7 +179,9 @@ class Lane:
                 events.Crashed(where=f"sending {lease.queue_id}", detail=repr(error))
             )
         finally:
-            self.in_flight.discard(lease.message_id)
+            self.in_flight[lease.message_id] -= 1
+            if not self.in_flight[lease.message_id]:
+                del self.in_flight[lease.message_id]
             if self._hungry:
                 asyncio.get_running_loop().call_soon(self.wake)
 

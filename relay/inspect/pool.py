@@ -50,6 +50,7 @@ class Pool:
         self._size = size
         self._room = asyncio.Semaphore(size * _AT_HAND)
         self._workers: list[_Worker] = []
+        self._processes: list[asyncio.subprocess.Process] = []  # until they have ended
         self._starting = 0
         self._is_closed = False
         self._start_room = asyncio.Semaphore(size)
@@ -97,11 +98,17 @@ class Pool:
                     worker = await _start(guide)
                 finally:
                     self._starting -= 1
+                self._remember(worker)
                 if self._is_closed or guide is not self._guide:
                     worker.release()
                     continue
                 self._workers.append(worker)
                 return worker
+
+    def _remember(self, worker: _Worker) -> None:
+        self._processes = [one for one in self._processes if one.returncode is None]
+        if worker.process is not None:
+            self._processes.append(worker.process)
 
     def follow(self, guide: Guide) -> None:
         """Follow another guide: workers end when they are done with what they have."""
@@ -116,8 +123,8 @@ class Pool:
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.end(WorkerError("relay stops"))
-            if worker.process is not None:
-                await worker.process.wait()
+        for process in self._processes:
+            await process.wait()
 
     def _reap_later(self) -> None:
         if self._reaper is not None:

@@ -96,8 +96,13 @@ class Intake:
             head = bytes(self._held)
             prefix = self._begin(head)
             return prefix if isinstance(prefix, Refusal) else prefix + head
-        writer, self._writer = self._writer, None
-        return writer.finish()
+        try:
+            content = self._writer.finish()
+        except OSError as error:
+            self.discard()
+            return self._storage(error)
+        self._writer = None
+        return content
 
     def discard(self) -> None:
         """Throw away what came so far."""
@@ -128,13 +133,15 @@ class Intake:
             self._writer.write(self._held)
             self._held = bytearray()
         except OSError as error:
-            self._refuse(
-                Refusal(
-                    b"452 4.3.1 insufficient system storage, try again later",
-                    RefusalReason.STORE,
-                    f"{self._spool.folder}: {error.strerror or error}",
-                )
-            )
+            self._refuse(self._storage(error))
+            self._spool.tidy()  # what is at hand takes room
+
+    def _storage(self, error: OSError) -> Refusal:
+        return Refusal(
+            b"452 4.3.1 insufficient system storage, try again later",
+            RefusalReason.STORE,
+            f"{self._spool.folder}: {error.strerror or error}",
+        )
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refusal = refusal

@@ -69,7 +69,11 @@ class Reception:
         except StoreError as error:
             self.journal.record(events.StoreTrouble(detail=str(error)))
             return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
-        return self._accepted(message, seen, verdict, channels, began_at)
+        try:
+            self._tell(message, seen, verdict, channels, began_at)
+        except Exception as error:  # it is queued: another reply would bring it a second time
+            self.journal.record(events.Crashed(where="telling of new mail", detail=repr(error)))
+        return self._taken(message, verdict, channels)
 
     async def _inspect(self, message: Message) -> Inspection:
         names = self.route_rules.header_names | header_names(rule.when for rule in self.kind_rules)
@@ -100,15 +104,14 @@ class Reception:
             return Reply(552, "5.3.4", safe_reply_text(refusal.text))
         return Reply(550, "5.7.1", safe_reply_text(refusal.text))
 
-    def _accepted(
+    def _tell(
         self,
         message: Message,
         seen: Inspection,
         verdict: Verdict,
         channels: tuple[str, ...],
         began_at: datetime,
-    ) -> Reply:
-        first = tuple(dict.fromkeys(channels))
+    ) -> None:
         for problem in seen.problems:
             self.journal.record(events.InspectionFailed(queue_id=message.queue_id, detail=problem))
         self.journal.record(
@@ -122,12 +125,14 @@ class Reception:
                 size_bytes=message.size_bytes,
                 kind=verdict.kind,
                 certainty=verdict.certainty,
-                channels=first,
+                channels=tuple(dict.fromkeys(channels)),
                 seconds=(self.clock() - began_at).total_seconds(),
             )
         )
+
+    def _taken(self, message: Message, verdict: Verdict, channels: tuple[str, ...]) -> Reply:
         # RFC 5321 §4.2 allows ASCII only, RFC 6531 §3.7.4.2 more once the client declared it
         arrow = "→" if message.envelope.smtputf8 else "->"
         note = ", rehearsal: nothing leaves this machine" if self.rehearsal else ""
-        decided = f"{verdict.kind} {arrow} {', '.join(first)}{note}"
+        decided = f"{verdict.kind} {arrow} {', '.join(dict.fromkeys(channels))}{note}"
         return Reply(250, "2.0.0", f"queued as {message.queue_id} ({decided})")

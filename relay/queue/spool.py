@@ -57,8 +57,8 @@ class SpoolWriter:
         """Close it and return what it holds; it is durable only after `Spool.sync`."""
         if self.size_bytes < self._old_bytes:
             os.ftruncate(self._fd, self.size_bytes)
-        os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        os.close(fd)
         return Spooled(str(self._path), self.size_bytes)
 
     def discard(self) -> None:

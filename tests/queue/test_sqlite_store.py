@@ -675,6 +675,41 @@ def test_when_that_commit_fails_nothing_is_claimed(tmp_path, monkeypatch):
     run(story)
 
 
+def test_who_hears_of_mail_and_fails_does_not_stop_the_queue(tmp_path):
+    def deaf(channel: str) -> None:
+        raise KeyError(channel)
+
+    async def story():
+        heard = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        async with opened(tmp_path) as store, asyncio.timeout(10):
+            store.tell(deaf)
+            await store.put(entry(plan=DIRECT))
+            await store.put(entry(plan=DIRECT))
+            assert await states(store) == {"queued": 2}
+        assert [type(context["exception"]) for context in heard] == [KeyError, KeyError]
+
+    run(story)
+
+
+def test_the_loop_never_waits_for_another_program(tmp_path, monkeypatch):
+    """Not even after something failed in the thread, which may wait."""
+
+    def full() -> None:
+        raise StoreError("the disk is full")
+
+    async def story():
+        async with opened(tmp_path) as store:
+            with monkeypatch.context() as disk:
+                disk.setattr(store, "_check_free", full)
+                with pytest.raises(StoreError):
+                    await store.put(entry(plan=DIRECT))
+            (milliseconds,) = store._writer._db.execute("PRAGMA busy_timeout").fetchone()
+            assert milliseconds == 0
+
+    run(story)
+
+
 def test_what_one_caller_does_wrong_does_not_spoil_the_commit_of_others(tmp_path):
     async def story():
         async with opened(tmp_path) as store:
@@ -746,6 +781,45 @@ def large(store: SqliteStore) -> Spooled:
     writer = store._spool.open()
     writer.write(CONTENT * 1000)
     return writer.finish()
+
+
+def test_a_file_that_somebody_still_reads_is_not_used_again(tmp_path):
+    """The machine slept; what was being sent was taken back, and is sent a second time."""
+
+    async def story():
+        async with opened(tmp_path) as store:
+            store.keep_content(timedelta())
+            message = entry(plan=DIRECT)
+            content = large(store)
+            await store.put(replace(message, message=replace(message.message, content=content)))
+            (slow,) = (await store.claim("direct", ROOM, NOON)).leases
+            assert await store.take_back(frozenset(), NOON + DAY) == 1
+            (second,) = (await store.claim("direct", ROOM, NOON + DAY)).leases
+            await finish(store, slow, sent(), at=NOON + DAY)
+            assert await states(store) == {"sending": 1}  # it is the second one's to settle
+            assert large(store).path != second.content.path
+            assert Path(second.content.path).read_bytes() == CONTENT * 1000
+            await finish(store, second, sent(), at=NOON + DAY)
+            assert await states(store) == {"sent": 1}
+
+    run(story)
+
+
+def test_mail_in_files_is_found_when_the_folder_has_another_name(tmp_path):
+    async def before():
+        async with opened(tmp_path / "old") as store:
+            message = entry(plan=DIRECT)
+            content = large(store)
+            await store.put(replace(message, message=replace(message.message, content=content)))
+
+    async def after():
+        async with opened(tmp_path / "new") as store:
+            (lease,) = (await store.claim("direct", ROOM, NOON)).leases
+            assert Path(lease.content.path).read_bytes() == CONTENT * 1000
+
+    run(before)
+    (tmp_path / "old").rename(tmp_path / "new")
+    run(after)
 
 
 def test_half_files_of_a_run_that_died_are_removed_at_the_next_start(tmp_path):

@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -70,6 +71,7 @@ class SqliteStore:
         self._syncers = ThreadPoolExecutor(_SYNC_THREADS, "queue-sync")
         self._syncing = 0  # files, at this moment
         self._forgets_at_once = False
+        self._leased: Counter[int] = Counter()  # messages that were given out and not settled
         self._reader: sqlite3.Connection | None = None  # touched by the reader's thread only
         self._recent: dict[int, bytes] = {}
         self._recent_bytes = 0
@@ -194,7 +196,9 @@ class SqliteStore:
             for claim in made:
                 claims.unclaim(db, claim.leases, now)
 
-        return await self._writer.run(op, undo)
+        claimed = await self._writer.run(op, undo)
+        self._leased.update(lease.message_id for lease in claimed.leases)
+        return claimed
 
     async def settle(
         self,
@@ -221,8 +225,12 @@ class SqliteStore:
                 self._mail_for(disposition.channel)
         self._tell(reports)
         is_done_with = await written
+        self._leased[lease.message_id] -= 1
+        is_read = self._leased[lease.message_id] > 0  # by a lease that was taken back
+        if not is_read:
+            del self._leased[lease.message_id]
         if is_done_with and isinstance(lease.content, Spooled):
-            self._let_go(lease.content)
+            self._let_go(lease.content, is_read=is_read)
 
     async def set_health(self, channel: str, health: Health) -> None:
         """Remember how a channel is."""
@@ -401,8 +409,8 @@ class SqliteStore:
     def _in_thread(self, work: Callable[[], None]) -> asyncio.Future[None]:
         return asyncio.get_running_loop().run_in_executor(self._syncers, work)
 
-    def _let_go(self, content: Spooled) -> None:
-        if not self._spool.use_again(content):
+    def _let_go(self, content: Spooled, *, is_read: bool) -> None:
+        if is_read or not self._spool.use_again(content):
             self._in_thread(partial(self._spool.remove, content.path)).add_done_callback(_ignore)
 
     def _remove(self, paths: Sequence[str]) -> None:
@@ -486,12 +494,7 @@ class SqliteStore:
 
     async def _remove_orphans(self) -> None:
         """Delete files that were being received when the last run died: nobody was told 250."""
-
-        def spooled(db: sqlite3.Connection) -> set[str]:
-            rows = db.execute("SELECT spooled FROM message WHERE spooled IS NOT NULL")
-            return {path for (path,) in rows}
-
-        known = await self._writer.run_long(spooled)
+        known = await self._writer.run_long(lambda db: upkeep.find_files(db, self._spool.folder))
         for path in self._spool.files() - known:
             self._spool.remove(path)
 

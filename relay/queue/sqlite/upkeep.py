@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from relay.policy.accounting import State
 from relay.policy.limits import from_ms, to_ms
@@ -46,6 +47,15 @@ def recover(db: sqlite3.Connection, now: datetime, retry_at: datetime) -> int:
     charges.land_all(db, now)
     rows = db.execute("SELECT id FROM recipient WHERE state = 'sending'").fetchall()
     return _break_off(db, [number for (number,) in rows], "relay ended", retry_at)
+
+
+def find_files(db: sqlite3.Connection, folder: Path) -> set[str]:
+    """Return the files of content, which are in `folder` even if it was elsewhere before."""
+    rows = db.execute("SELECT id, spooled FROM message WHERE spooled IS NOT NULL").fetchall()
+    found = {number: (path, f"{folder}/{path.rpartition('/')[2]}") for number, path in rows}
+    moved = [(here, number) for number, (path, here) in found.items() if here != path]
+    db.executemany("UPDATE message SET spooled = ? WHERE id = ?", moved)
+    return {here for _, here in found.values()}
 
 
 def take_back(db: sqlite3.Connection, in_flight: frozenset[int], now: datetime) -> int:

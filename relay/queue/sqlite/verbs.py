@@ -39,7 +39,7 @@ ON CONFLICT (name) DO UPDATE SET value = value + excluded.value"""
 _SETTLE = """
 UPDATE recipient SET state = ?, channel = ?, due_at = ?, lease_until = NULL, charged_at = NULL,
     why = ?, doubts = doubts + ?, finished_at = ?
-WHERE id = ? AND state = 'sending'"""
+WHERE id = ? AND state = 'sending' AND attempts = ?"""
 
 _ATTEMPT = """
 INSERT INTO attempt (recipient_id, at, channel, upstream, result, reply, entry, milliseconds)
@@ -120,7 +120,7 @@ def settle(
         updated = db.execute(
             _SETTLE,
             (state, channel, due_at, why, isinstance(outcome, InDoubt),
-             ended_at if is_final else None, target.id),
+             ended_at if is_final else None, target.id, target.attempts),
         )  # fmt: skip
         if updated.rowcount == 0:
             continue
@@ -159,13 +159,16 @@ def put_health(db: sqlite3.Connection, channel: str, health: Health) -> None:
 
 def content_head(db: sqlite3.Connection, message_id: int, size_bytes: int) -> bytes:
     """Return the first `size_bytes` of a message's content."""
-    row = db.execute("SELECT spooled FROM message WHERE id = ?", (message_id,)).fetchone()
+    which = "SELECT spooled FROM message WHERE id = ?"
+    row = db.execute(which, (message_id,)).fetchone()
     if row is not None and row[0] is not None:
         fd = os.open(row[0], os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.read(fd, size_bytes)
+            head = os.read(fd, size_bytes)
         finally:
             os.close(fd)
+        is_still = db.execute(which, (message_id,)).fetchone() == row
+        return head if is_still else b""  # the file may be another message's by now
     found = db.execute(
         "SELECT substr(data, 1, ?) FROM content WHERE message_id = ?", (size_bytes, message_id)
     ).fetchone()

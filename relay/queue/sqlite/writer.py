@@ -19,6 +19,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -179,7 +180,7 @@ class Writer:
             self._work.put(lambda: self._settle(jobs))
             return
         batch = self._open_batch = _Batch(jobs)
-        if self._tried(lambda db: self._execute(db, batch), batch):
+        if self._tried(_begin, batch) and self._tried(lambda db: self._execute(db, batch), batch):
             self._stay_open(batch)
 
     def _join(self, batch: _Batch, job: _Job) -> None:
@@ -227,7 +228,6 @@ class Writer:
 
     def _end(self, outcomes: list[_Outcome]) -> None:
         """Tell what came of a batch, and go on with what came in meanwhile."""
-        _tell(job for job, _, error in outcomes if error is None)
         for job, result, error in outcomes:
             if job.future.cancelled():
                 continue
@@ -236,6 +236,7 @@ class Writer:
             else:
                 job.future.set_exception(error)
         self._is_busy = False
+        _tell(job for job, _, error in outcomes if error is None)
         self._look()
         if not self._is_busy:
             self._idle.set()
@@ -243,7 +244,6 @@ class Writer:
     # -- in either, never in both -----------------------------------------------------------------
 
     def _execute(self, db: sqlite3.Connection, batch: _Batch) -> None:
-        db.execute("BEGIN IMMEDIATE")
         for job in batch.jobs:
             batch.results.append(job.op(db))
 
@@ -272,13 +272,20 @@ class Writer:
             self._loop.call_soon_threadsafe(self._end, work())
 
     def _settle(self, jobs: list[_Job]) -> list[_Outcome]:
-        """Run jobs in one transaction, or, when one of them fails, each in its own."""
-        batch = _Batch(jobs)
+        """Run jobs in one transaction, or, when one of them fails, each in its own.
+
+        When nothing can be written at all, nobody waits for a second try.
+        """
         try:
             db = self._ready()
-            db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            _begin_patiently(db)
+        except Exception as error:
+            self._roll_back(error)
+            failure = _as_store_error(error)
+            return [(job, None, failure) for job in jobs]
+        batch = _Batch(jobs)
+        try:
             self._execute(db, batch)
-            db.execute("PRAGMA busy_timeout = 0")
         except Exception as error:
             self._roll_back(error)
             if len(jobs) == 1:
@@ -325,9 +332,27 @@ def _tell(jobs: Iterable[_Job]) -> bool:
     for job in jobs:
         if job.tell is not None:
             tell, job.tell = job.tell, None
-            tell()
             told = True
+            try:
+                tell()
+            except Exception as error:  # who hears of it must not stop the queue
+                context = {"message": "telling of new mail failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
     return told
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+
+
+def _begin_patiently(db: sqlite3.Connection) -> None:
+    """Begin once another program that has the file open lets us; not in the event loop."""
+    db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    try:
+        _begin(db)
+    finally:
+        with suppress(sqlite3.Error):
+            db.execute("PRAGMA busy_timeout = 0")
 
 
 def open_database(path: Path) -> sqlite3.Connection:
