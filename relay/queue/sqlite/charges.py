@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from relay.policy.ledger import Flight, Ledger, reach
 from relay.policy.limits import Charge, Lesson, Limit, Unit, from_ms, to_ms, to_ms_up
-from relay.policy.settlement import Settlement
+from relay.policy.settlement import Done, Settlement
 from relay.queue.rows import Lease
 
 _ADD = """
@@ -108,7 +108,8 @@ def settle(
     if back.recipients:
         _refund(db, lease.channel, back)
     if ledger is not None:
-        ledger.land(whole, kept, ended_at)
+        was_taken = any(isinstance(each, Done) for each in settlement.dispositions)
+        ledger.land(whole, kept, ended_at, is_certain=was_taken)
     _land(db, lease.channel, kept, ended_at)
 
 
