@@ -129,10 +129,13 @@ class Ledger:
             charge = _sum(others, charge)
         self._flights[at_ms] = charge, to_ms(until)
 
-    def land(self, charge: Charge, kept: Charge, ended_at: datetime) -> None:
+    def land(
+        self, charge: Charge, kept: Charge, ended_at: datetime, *, is_certain: bool = True
+    ) -> None:
         """Count `kept` of a charge, all or a part of it, at the end of its transaction.
 
-        One that is not under way has been counted as a whole before.
+        It is certain that the provider counted it, or it may have. One that is not under way has
+        been counted as a whole before.
         """
         departed_ms, at_ms = to_ms_up(charge.at), to_ms_up(ended_at)
         if departed_ms in self._flights:
@@ -143,7 +146,7 @@ class Ledger:
             else:
                 del self._flights[departed_ms]
             for count in self._counts:
-                count.land(charge, kept, at_ms)
+                count.land(charge, kept, at_ms, is_certain=is_certain)
 
     def new_first_sends(self) -> Iterator[FirstSend]:
         """Yield what has become known of windows since this was asked last."""
@@ -238,7 +241,7 @@ class Ledger:
         for at_ms in lost:
             charge, until_ms = self._flights.pop(at_ms)
             for count in self._counts:
-                count.land(charge, charge, until_ms)
+                count.land(charge, charge, until_ms, is_certain=False)
 
 
 def reach(limit: Limit) -> timedelta:

@@ -47,8 +47,11 @@ class Count(Protocol):
     def depart(self, charge: Charge, at_ms: int) -> None:
         """Count a transaction that is about to be made."""
 
-    def land(self, charge: Charge, kept: Charge, at_ms: int) -> None:
-        """Count `kept` of a charge that departed, at the end of its transaction."""
+    def land(self, charge: Charge, kept: Charge, at_ms: int, *, is_certain: bool) -> None:
+        """Count `kept` of a charge that departed, at the end of its transaction.
+
+        It is certain that the provider counted it, or it may have.
+        """
 
     def add(self, charge: Charge, at_ms: int) -> None:
         """Count a charge of the past, not before the last one counted."""
@@ -76,8 +79,9 @@ class _Edge:
 
     Where all of it goes at once, what was sent within a guard before that moment stays, and
     nothing goes until a guard after it: the provider's clock need not be ours. A window that begins
-    with a send has an earliest and a latest moment for that; where it is not known it is kept as a
-    rolling one, which is never more than is allowed.
+    with a send has an earliest and a latest moment for that; where it is not known, or as long as
+    no send was counted for certain, it is kept as a rolling one, which is never more than is
+    allowed.
     """
 
     __slots__ = ("_earliest_ms", "_latest_ms", "guard_ms", "limit", "per_ms")
@@ -108,7 +112,7 @@ class _Edge:
                 self._earliest_ms = self._latest_ms = None
 
     def landed(self, at_ms: int) -> None:
-        """Note the end of it."""
+        """Note the end of one that was counted for certain."""
         if self._earliest_ms is not None and self._latest_ms is None:
             self._latest_ms = at_ms
 
@@ -135,11 +139,18 @@ class _Edge:
         return latest is not None and now_ms >= latest + self.per_ms + self.guard_ms
 
 
-def _turn(edge: _Edge, now_ms: int, missing: int, usable: int, leaving: Iterable[Leaving]) -> int:
-    """Return when `missing` more than now have left, and what took their place in its turn."""
+def _turn(
+    edge: _Edge, now_ms: int, wanted: int, used: int, usable: int, leaving: Iterable[Leaving]
+) -> int:
+    """Return when there is room for `wanted`, which take their places as they become free.
+
+    What is used beyond `usable`, where a limit was lowered, has to leave first.
+    """
+    behind = wanted - max(0, usable - used) - 1
     if (at_once := edge.all_at_once(now_ms)) is not None:
-        return at_once + (missing - 1) // usable * edge.per_ms
-    cycles, left = divmod(missing - 1, usable)
+        return at_once + behind // usable * edge.per_ms
+    cycles, left = divmod(behind, usable)
+    left += max(0, used - usable)
     for last_ms, count in leaving:
         left -= count
         if left < 0:
@@ -181,11 +192,11 @@ class _Slices:
         return charge.recipients if charge.of(self.limit.unit) <= room else 0
 
     def when(self, now_ms: int, wanted: int, usable: int) -> int:
-        missing = wanted - (usable - self.landed - self.flying)
-        if missing <= 0:
+        used = self.used()
+        if wanted <= usable - used:
             return now_ms
         leaving = ((last_ms, count) for _, last_ms, count in self.slices)
-        return _turn(self.edge, now_ms, missing, usable, leaving)
+        return _turn(self.edge, now_ms, wanted, used, usable, leaving)
 
     def begins_anew(self, now_ms: int) -> int | None:
         return self.edge.all_at_once(now_ms)
@@ -197,9 +208,9 @@ class _Slices:
         self.edge.departed(at_ms, not self.slices and not self.flying)
         self.flying += charge.of(self.limit.unit)
 
-    def land(self, charge: Charge, kept: Charge, at_ms: int) -> None:
+    def land(self, charge: Charge, kept: Charge, at_ms: int, *, is_certain: bool) -> None:
         self.flying -= charge.of(self.limit.unit)
-        if kept.of(self.limit.unit):
+        if is_certain and kept.of(self.limit.unit):
             self.edge.landed(at_ms)
         self.add(kept, at_ms)
 
@@ -218,7 +229,11 @@ class _Slices:
 
 
 class _Distinct:
-    """Addresses, each counted once, as of its last transaction; never more than the maximum."""
+    """Addresses, each counted once, as of its last transaction.
+
+    There are more than the maximum only where the clock was set back while nobody looked, so that
+    all are kept that may count. Then even a known one waits: it may be new to the provider.
+    """
 
     __slots__ = ("edge", "flying", "landed", "limit")
 
@@ -244,6 +259,8 @@ class _Distinct:
         return len(self.landed) + sum(address not in self.landed for address in flying)
 
     def fits(self, charge: Charge, room: int) -> int:
+        if self.used() > self.limit.maximum:
+            return 0
         new = set[int]()
         for number, address in enumerate(charge.addresses):
             if self._is_new(address):
@@ -253,12 +270,11 @@ class _Distinct:
         return len(charge.addresses)
 
     def when(self, now_ms: int, wanted: int, usable: int) -> int:
-        missing = wanted - (usable - self.used())
-        if missing <= 0:
+        flying, used = self.flying, self.used()
+        if wanted <= usable - used:
             return now_ms
-        flying = self.flying
         leaving = ((at_ms, int(who not in flying)) for who, at_ms in self.landed.items())
-        return _turn(self.edge, now_ms, missing, usable, leaving)
+        return _turn(self.edge, now_ms, wanted, used, usable, leaving)
 
     def begins_anew(self, now_ms: int) -> int | None:
         return self.edge.all_at_once(now_ms)
@@ -271,14 +287,14 @@ class _Distinct:
         for address in charge.addresses:
             self.flying[address] = self.flying.get(address, 0) + 1
 
-    def land(self, charge: Charge, kept: Charge, at_ms: int) -> None:
+    def land(self, charge: Charge, kept: Charge, at_ms: int, *, is_certain: bool) -> None:
         for address in charge.addresses:
             left = self.flying.get(address, 1) - 1
             if left:
                 self.flying[address] = left
             else:
                 self.flying.pop(address, None)
-        if kept.addresses:
+        if is_certain and kept.addresses:
             self.edge.landed(at_ms)
         self.add(kept, at_ms)
 
@@ -338,7 +354,14 @@ class _Bucket:
         self.level -= count
         self.flying += count
 
-    def land(self, charge: Charge, kept: Charge, at_ms: int) -> None:
+    def land(
+        self,
+        charge: Charge,
+        kept: Charge,
+        at_ms: int,
+        *,
+        is_certain: bool,  # noqa: ARG002 -- as the others are asked
+    ) -> None:
         self.forget(at_ms)
         count = charge.of(self.limit.unit)
         self.flying -= count

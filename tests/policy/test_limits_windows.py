@@ -153,6 +153,30 @@ def test_a_window_whose_first_send_is_not_known_is_kept_as_a_rolling_one():
     assert until(book, NOON + 11 * MINUTE) == NOON + 50 * MINUTE
 
 
+def test_a_window_does_not_begin_with_a_send_that_perhaps_was_not_counted():
+    """In doubt, or cut off: the provider's own may begin with the next one."""
+    limit = Limit(Unit.MESSAGES, 2, HOUR, window=Window.RESET_ON_FIRST_SEND_AFTER)
+    book = Ledger([limit], (), NOON)
+    doubtful = Charge(NOON, 1, 1)
+    book.depart(doubtful, NOON + HOUR)
+    book.land(doubtful, doubtful, NOON, is_certain=False)
+    send(book, NOON + 50 * MINUTE)
+    assert until(book, NOON + 51 * MINUTE) == NOON + 110 * MINUTE + timedelta(milliseconds=3600)
+
+
+def test_a_limit_that_was_lowered_has_room_when_enough_has_left():
+    charges = [Charge(NOON - (10 - n) * HOUR, 1, 10) for n in range(10)]
+    book = Ledger([Limit(Unit.RECIPIENTS, 20, DAY)], charges, NOON)
+    assert until(book, NOON) == NOON + DAY - 2 * HOUR
+
+
+def test_where_more_addresses_may_count_than_the_maximum_even_a_known_one_waits():
+    limit = Limit(Unit.DISTINCT_RECIPIENTS, 1, DAY)
+    known = [Charge(NOON, 0, 0, addresses=(who,)) for who in (1, 2)]
+    book = Ledger([limit], known, NOON)
+    assert until(book, NOON, wish=Charge(NOON, 1, 1, addresses=(1,))) == NOON + DAY
+
+
 def test_distinct_recipients_count_once_as_of_their_last_mail():
     limit = Limit(Unit.DISTINCT_RECIPIENTS, 2, DAY)
     book = Ledger([limit], (), NOON)

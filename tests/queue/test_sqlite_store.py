@@ -239,6 +239,30 @@ def test_a_limit_that_is_added_later_counts_what_was_sent_before(tmp_path):
     run(story)
 
 
+@pytest.mark.parametrize("ends", ["settings", "clock", "crash"])
+def test_parts_of_a_message_that_leave_in_the_same_moment_are_counted_each(tmp_path, ends):
+    limits = (Limit(Unit.MESSAGES, 5, DAY), Limit(Unit.BYTES, 10 * len(CONTENT), DAY))
+    room = replace(ROOM, recipients=2)
+
+    async def story():
+        async with opened(tmp_path, direct=limits) as store:
+            await store.put(entry(*(f"{name}@x.example" for name in "abcd"), plan=DIRECT))
+            for _ in range(2):
+                assert len((await store.claim("direct", room, NOON)).leases) == 1
+            if ends == "settings":
+                store.set_limits({"direct": limits})
+            elif ends == "clock":
+                await store.clamp(NOON, NOON + MINUTE)
+            if ends != "crash":
+                used = [usage.used for usage in (await store.usage(NOON))["direct"]]
+                assert used == [2, 2 * len(CONTENT)]
+        async with opened(tmp_path, direct=limits) as store:
+            used = [usage.used for usage in (await store.usage(NOON))["direct"]]
+            assert used == [2, 2 * len(CONTENT)]
+
+    run(story)
+
+
 def test_a_clean_refusal_before_data_gives_the_charge_back(tmp_path):
     async def story():
         async with opened(tmp_path, direct=(Limit(Unit.MESSAGES, 1, DAY),)) as store:

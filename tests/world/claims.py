@@ -122,7 +122,10 @@ class World:
             while backlog < _BACKLOG and (letter := next(mail, None)) is not None:
                 backlog += self._put(letter)
             look_ms, gone = self._turn()
-            backlog += self._go_on(look_ms, min(arrives_ms, until_ms)) - gone
+            backlog -= gone
+            if not gone:  # else there may be more at this very moment
+                look_ms = max(look_ms, self.now_ms + 1)
+            backlog += self._go_on(min(look_ms, arrives_ms, until_ms))
             self._trouble()
         self._land(self.now_ms + self.longest_send_ms)
 
@@ -233,10 +236,10 @@ class World:
         self._claimed += 1
         heapq.heappush(self._flying, (self.now_ms + lasts, self._claimed, lease, counted))
 
-    def _go_on(self, look_ms: int, at_most_ms: int) -> int:
+    def _go_on(self, at_most_ms: int) -> int:
         """Let time pass until there is news; return how many recipients came back."""
-        news = min([look_ms, at_most_ms, *(end for end, *_ in self._flying[:1])])
-        self.now_ms = max(self.now_ms + (news <= self.now_ms), news)
+        news = min([at_most_ms, *(end for end, *_ in self._flying[:1])])
+        self.now_ms = max(self.now_ms, news)
         return self._land(self.now_ms)
 
     def _land(self, up_to_ms: int) -> int:

@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from relay.policy.ledger import Flight, Ledger, reach
 from relay.policy.limits import Charge, FirstSend, Lesson, Limit, Unit, from_ms, to_ms, to_ms_up
-from relay.policy.settlement import Settlement
+from relay.policy.settlement import Done, Settlement
 from relay.queue.rows import Lease
 
 _ADD = """
@@ -32,16 +32,35 @@ ON CONFLICT (channel, address) DO UPDATE SET at = max(at, excluded.at), was_sent
 _CHARGED_AT = "SELECT charged_at FROM recipient WHERE id = ? AND state = 'sending'"
 
 _UNDER_WAY = """
-SELECT r.charged_at, r.message_id, max(r.lease_until), count(*), max(m.size_bytes),
+SELECT r.charged_at, r.lease_until, count(*), max(m.size_bytes),
     group_concat(r.forward_path, char(10))
 FROM recipient r JOIN message m ON m.id = r.message_id
-WHERE r.state = 'sending' AND r.channel = ? GROUP BY r.charged_at, r.message_id"""
+WHERE r.state = 'sending' AND r.channel = ? GROUP BY r.charged_at, r.message_id, r.lease_until"""
+
+_LEASES_APART = 60_000
 
 
 def digest(forward_path: str) -> int:
     """Return what stands for an address: 64 bits, the same for upper and lower case."""
     folded = forward_path.lower().encode("utf-8", "surrogateescape")
     return int.from_bytes(blake2b(folded, digest_size=8).digest(), "big", signed=True)
+
+
+def lease_until(at: datetime, recipient_id: int) -> int:
+    """Return the end (ms) of a lease that begins with a recipient: `at`, or up to a minute later.
+
+    By that it is told from others of the same message that depart in the same moment.
+    """
+    return to_ms(at) + recipient_id % _LEASES_APART
+
+
+def clamp_leases(db: sqlite3.Connection, latest: datetime) -> None:
+    """Let no lease end later than `latest`, up to a minute, and tell them apart still."""
+    db.execute(
+        "UPDATE recipient SET lease_until = :latest + lease_until % :apart"
+        " WHERE lease_until > :latest + :apart",
+        {"latest": to_ms(latest) // _LEASES_APART * _LEASES_APART, "apart": _LEASES_APART},
+    )
 
 
 def charge(db: sqlite3.Connection, channel: str, charges: Sequence[Charge]) -> None:
@@ -89,7 +108,8 @@ def settle(
     if back.recipients:
         _refund(db, lease.channel, back)
     if ledger is not None:
-        ledger.land(whole, kept, ended_at)
+        was_taken = any(isinstance(each, Done) for each in settlement.dispositions)
+        ledger.land(whole, kept, ended_at, is_certain=was_taken)
         _note_first_sends(db, lease.channel, ledger)
     _land(db, lease.channel, kept, ended_at)
 
@@ -206,7 +226,7 @@ def _date_now(db: sqlite3.Connection, channel: str, flights: Sequence[Flight], n
 
 
 def _under_way(db: sqlite3.Connection, channel: str, *, wants_addresses: bool) -> Iterator[Flight]:
-    for charged_at, _, until, recipients, size_bytes, paths in db.execute(_UNDER_WAY, (channel,)):
+    for charged_at, until, recipients, size_bytes, paths in db.execute(_UNDER_WAY, (channel,)):
         addresses = tuple(map(digest, paths.split("\n"))) if wants_addresses else ()
         yield Flight(
             Charge(from_ms(charged_at), 1, recipients, size_bytes, addresses), from_ms(until)

@@ -234,7 +234,8 @@ def _lease(
     received_at, reverse_path, body_8bit, smtputf8, spooled, size_bytes, kind, unsure, subject = (
         message
     )
-    until, charged_at = to_ms(claiming.now + claiming.room.lease_for), to_ms_up(claiming.now)
+    until = charges.lease_until(claiming.now + claiming.room.lease_for, rows[0][1])
+    charged_at = to_ms_up(claiming.now)
     for row in rows:
         claiming.db.execute(_LEASE, (until, charged_at, row[1]))
     content: Content | None = claiming.recall(message_id)

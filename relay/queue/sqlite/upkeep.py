@@ -112,10 +112,7 @@ def clamp(db: sqlite3.Connection, now: datetime, latest: datetime) -> int:
 
     What was never tried has nothing to wait for.
     """
-    db.execute(
-        "UPDATE recipient SET lease_until = ? WHERE lease_until > ?",
-        (to_ms(latest), to_ms(latest)),
-    )
+    charges.clamp_leases(db, latest)
     charges.clamp(db, now)
     return db.execute(
         "UPDATE recipient SET due_at = iif(state = 'queued', :now, :latest)"
