@@ -30,8 +30,9 @@ format: $(BIN)/.dev ## put the code into the format that check asks for
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.dev programs ## measure relay beside a private Postfix (ARGS="…")
+bench: $(BIN)/.dev programs ## measure relay beside a private Postfix (ARGS="…"), and what asking the limits costs
 	@$(BIN)/python -m tests.bench $(ARGS)
+	@$(BIN)/python -m tests.bench.bench_limits --cost
 
 bench-classify: $(BIN)/.dev ## measure how fast mail is classified (ARGS="…")
 	@$(BIN)/python -m tests.bench.bench_classify $(ARGS)

@@ -32,8 +32,11 @@ def main() -> None:
     parser.add_argument("--used-patterns", type=int, default=500)
     parser.add_argument("--weeks", type=int, default=300)
     parser.add_argument("--used-weeks", type=int, default=60)
+    parser.add_argument("--cost", action="store_true", help="say what asking costs, no more")
     asked = parser.parse_args()
     _cost()
+    if asked.cost:
+        return
     print("\nthe queue alone")
     _used([claims.utilisation(seed)[0] for seed in range(asked.used_patterns)])
     _over(asked.patterns)
