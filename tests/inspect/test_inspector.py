@@ -268,3 +268,7 @@ def test_the_new_text_is_set_apart_from_what_it_answers():
 def test_telephones_are_known_by_their_gateway():
     envelope = Envelope(reverse_path="a@example.com", forward_paths=("5551234567@vtext.com",))
     assert inspect(message("Your code is 1234"), envelope).verdict.kind is Kind.SMS
+
+
+def test_half_a_character_in_a_subject_does_not_come_through():
+    assert inspect(b"Subject: =?utf-7?Q?Rechnung_+2AA-?=\r\n\r\n").subject == "Rechnung ?"

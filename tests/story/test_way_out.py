@@ -41,6 +41,28 @@ def test_the_invoice_leaves_by_native_and_the_newsletter_by_direct(tmp_path):
     asyncio.run(story())
 
 
+def test_what_is_queued_is_acknowledged_though_telling_of_it_fails(tmp_path, monkeypatch):
+    """Another reply would have the client hand it in again."""
+
+    async def story():
+        async with Upstream() as direct, Upstream() as native:
+            async with box(tmp_path, two(direct, native)) as house:
+                told = house.base.journal.record
+
+                def record(event: events.Event) -> None:
+                    if isinstance(event, events.Accepted):
+                        raise ValueError("a mistake of ours")
+                    told(event)
+
+                monkeypatch.setattr(house.base.journal, "record", record)
+                assert (await house.hand_in(INVOICE, "c@example.net")).code == 250
+                await house.until(lambda states: states == {"sent": 1})
+            (crash,) = house.told(events.Crashed)
+            assert "a mistake of ours" in crash.detail
+
+    asyncio.run(story())
+
+
 def test_with_the_switch_off_everything_takes_the_own_mailbox(tmp_path):
     async def story():
         async with Upstream() as direct, Upstream() as native:
