@@ -50,6 +50,7 @@ from relay.policy.settlement import Settlement
 from relay.queue.rows import Claim, Correction, Lease
 from relay.queue.spool import Spool
 from relay.queue.sqlite import SqliteStore
+from relay.queue.sqlite import writer as writers
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
     Corrected,
@@ -712,6 +713,30 @@ def test_who_hears_of_mail_and_fails_does_not_stop_the_queue(tmp_path):
             await store.put(entry(plan=DIRECT))
             assert await states(store) == {"queued": 2}
         assert [type(context["exception"]) for context in heard] == [KeyError, KeyError]
+
+    run(story)
+
+
+def test_when_another_program_holds_the_file_all_wait_once(tmp_path, monkeypatch):
+    waits = []
+    begin = writers._begin_patiently
+    monkeypatch.setattr(writers, "_BUSY_MS", 50)
+    monkeypatch.setattr(writers, "_begin_patiently", lambda db: waits.append(db) or begin(db))
+
+    async def story():
+        async with opened(tmp_path) as store:
+            await store.probe()
+            waits.clear()
+            other = sqlite3.connect(tmp_path / "queue.sqlite", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            puts = (store.put(entry(plan=DIRECT)) for _ in range(3))
+            answers = await asyncio.gather(*puts, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [StoreError] * 3
+            assert len(waits) == 1
+            other.execute("ROLLBACK")
+            other.close()
+            await store.put(entry(plan=DIRECT))
+            assert await states(store) == {"queued": 1}
 
     run(story)
 
