@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -97,7 +98,7 @@ class Spool:
         try:
             while len(made) + len(self._ready) < _AT_HAND:
                 made.append(self._make())
-            _sync(str(self.folder))
+            _sync(str(self.folder), os.fsync)
         except OSError:
             _discard(made)
             raise
@@ -129,18 +130,14 @@ class Spool:
 
     def sync(self, spooled: Spooled) -> None:
         """Make what a file holds durable; blocks, so call it in a thread. Raises OSError."""
-        fd = os.open(spooled.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(fd)  # its size as well, as far as that is new
-        finally:
-            os.close(fd)
+        _sync(spooled.path, os.fdatasync)  # its size as well, as far as that is new
 
     def sync_names(self) -> None:
         """Make the names of all files durable; blocks, so call it in a thread. Raises OSError."""
         if self._has_new_names:
             self._has_new_names = False
             try:
-                _sync(str(self.folder))
+                _sync(str(self.folder), os.fsync)
             except OSError:
                 self._has_new_names = True
                 raise
@@ -166,9 +163,9 @@ def _discard(files: list[_File]) -> None:
             file.path.unlink()
 
 
-def _sync(path: str) -> None:
+def _sync(path: str, sync: Callable[[int], None]) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
