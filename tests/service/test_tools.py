@@ -56,6 +56,18 @@ def test_one_behind_a_shim_of_the_same_name_is_found(tmp_path: Path):
     assert f"({tmp_path}/good/python3.11)" in done.stdout
 
 
+def test_the_one_of_the_distribution_comes_before_one_that_somebody_compiled(tmp_path: Path):
+    distributed = Path("/usr/bin/python3")
+    complete = (
+        "import ctypes, ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    )
+    if not distributed.exists() or subprocess.run([distributed, "-c", complete]).returncode != 0:
+        pytest.skip("this machine has no Python of its distribution that can run relay")
+    program_that(f'exec {REAL} "$@"', tmp_path / "compiled" / "python3.13")
+    done = make_venv(tmp_path, tmp_path / "compiled", Path("/usr/bin"))
+    assert "(/usr/bin/python3" in done.stdout
+
+
 def test_without_any_and_without_apt_it_says_what_is_missing(tmp_path: Path):
     done = make_venv(tmp_path)
     assert done.returncode != 0
