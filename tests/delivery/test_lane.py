@@ -1,4 +1,4 @@
-"""One channel's queue at work: what it leaves behind when it is told to stop."""
+"""One channel's queue at work: what it claims when, and leaves behind when it is told to stop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 
 from box import INVOICE, box
 from upstream import Upstream
+
+from relay.delivery import lane
 
 
 def test_a_claim_that_is_under_way_when_the_lane_drains_is_sent_and_settled(tmp_path, monkeypatch):
@@ -33,5 +35,30 @@ def test_a_claim_that_is_under_way_when_the_lane_drains_is_sent_and_settled(tmp_
                 go_on.set()
                 await draining
                 assert await house.states() == {"sent": 1}
+
+    asyncio.run(story())
+
+
+def test_the_first_message_goes_at_once_and_those_right_after_it_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(lane, "_GATHER_SECONDS", 0.5)
+
+    async def story():
+        async with Upstream() as native:
+            smtp = f"{{host: 127.0.0.1, port: {native.port}, security: none}}"
+            async with box(tmp_path, f"channels: {{native: {{smtp: {smtp}}}}}") as house:
+                claimed = []
+                store = house.base.store
+                claim = store.claim
+
+                async def counted_claim(*args):
+                    made = await claim(*args)
+                    claimed.append(len(made.leases))
+                    return made
+
+                monkeypatch.setattr(store, "claim", counted_claim)
+                for _ in range(5):
+                    await house.hand_in(INVOICE)
+                await house.until(lambda states: states == {"sent": 5})
+                assert [count for count in claimed if count] == [1, 4]
 
     asyncio.run(story())
