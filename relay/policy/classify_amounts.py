@@ -14,10 +14,10 @@ _REACH = 6  # numbers of one row of a table
 # They begin with a digit and look behind it: so `re` skips to the digits by itself.
 _BEGIN, _END = r"\d(?<![\w.,/:\-]\d)", r"(?![\w/:\-]| ?%)"
 _NUMBER = re.compile(  # thousands set apart by points, commas, apostrophes
-    rf"{_BEGIN}(?:\d{{0,2}}(?:[.,'’]\d{{3}})+(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
+    rf"{_BEGIN}(?:\d{{0,2}}(?:[.,'’]\d{{3}}){{1,6}}(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
 )
 _SPACED_NUMBER = re.compile(  # or by blanks
-    rf"{_BEGIN}(?:\d{{0,2}}(?: \d{{3}})+(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
+    rf"{_BEGIN}(?:\d{{0,2}}(?: \d{{3}}){{1,6}}(?:[.,]\d{{1,3}})?|\d{{0,8}}(?:[.,]\d{{1,4}})?){_END}"
 )
 _SPACED = re.compile(r"\d \d{3}\b")
 _CODES = """eur usd gbp chf sek nok dkk isk pln czk huf ron bgn rsd hrk mkd try rub uah jpy cny rmb

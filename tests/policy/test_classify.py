@@ -141,6 +141,12 @@ def test_positions_multiply_and_add_up(text, is_table):
     assert read_sums(fold(text)).is_table is is_table
 
 
+@pytest.mark.parametrize("group", [".000", " 000", "'000"])
+def test_a_number_without_end_is_no_obstacle(group):
+    text = f"{BILL}\nIBAN, VAT, due 1{group * 2000}"
+    assert classify(Evidence(subject="Invoice", text=text), RULES).kind is Kind.INVOICE
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
