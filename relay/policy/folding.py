@@ -24,12 +24,34 @@ _UNIFIED = str.maketrans(
         for digit in range(10)
     }
 )
+_ASCII = bytes(range(128))
+_FEW_LETTERS = 60  # that are replaced one by one
+_ALONE = re.compile(  # Latin letters, signs, emoji: they fold to the same whatever is beside them
+    "[\n\u0080-\u024f\u1e00-\u1eff\u2000-\u20cf\u2116\u2122\u2150-\u2bff\ufe0f\U0001f300-\U0001faff]*"
+)
 
 
 def fold(text: str) -> str:
     """Return `text` as it is compared: lower case, no accents, one form for a letter or digit."""
     if text.isascii():
         return text.lower()
+    raw = text.encode("utf-8", "surrogatepass")
+    foreign = raw.translate(None, delete=_ASCII)
+    if len(foreign) < len(raw) // 3:  # as in Latin script
+        letters = "\n".join(set(foreign.decode("utf-8", "surrogatepass")))
+        if len(letters) < 2 * _FEW_LETTERS and _ALONE.fullmatch(letters):
+            return _fold_each(raw.lower().decode(), letters)
+    return _fold_all(text)
+
+
+def _fold_each(text: str, letters: str) -> str:
+    """Return what `_fold_all` does, `letters` being all that is not ASCII, one a line."""
+    for letter, plain in zip(letters.split("\n"), _fold_all(letters).split("\n"), strict=True):
+        text = text.replace(letter, plain)
+    return text
+
+
+def _fold_all(text: str) -> str:
     plain = _DROPPED.sub("", unicodedata.normalize("NFKD", text.casefold()))
     return plain if plain.isascii() else unicodedata.normalize("NFC", plain).translate(_UNIFIED)
 
