@@ -299,6 +299,7 @@ def _report_type(structure: Structure) -> str | None:
 def _is_encrypted(structure: Structure, text: str) -> bool:
     if any(kind in _ENCRYPTED for kind, _ in structure.containers):
         return True
-    if structure.media_type in _PKCS7:
-        return structure.parameters.get("smime-type", "").lower() != "signed-data"
+    whole = None if structure.containers else next(iter(structure.leaves), None)
+    if whole is not None and whole.media_type in _PKCS7:
+        return whole.parameters.get("smime-type", "").lower() != "signed-data"
     return text.lstrip().startswith("-----BEGIN PGP MESSAGE-----")

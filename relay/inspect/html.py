@@ -26,9 +26,8 @@ _BLOCK = re.compile(
 _CELL = re.compile(r"</?t[dh]\b[^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _INVISIBLE = re.compile("[\u034f\u200b-\u200f\ufeff]")  # fills the preview of newsletters
-_LAYOUT = re.compile(
-    r"role=.?presentation|<table\b|width[:=].?.?\d{3}|max-width|@media|viewport|bgcolor",
-    re.IGNORECASE,
+_LAYOUT = re.compile(  # in small letters: much faster than to compare without case
+    r"role=.?presentation|<table\b|width[:=].?.?\d{3}|max-width|@media|viewport|bgcolor"
 )
 _SCHEMA = re.compile(
     r"\"@type\"\s{0,9}:\s{0,9}\"([A-Za-z]{3,40})\"|itemtype=.?https?://schema\.org/([A-Za-z]{3,40})"
@@ -55,7 +54,7 @@ def read_html(source: str, *, is_answer: bool) -> Page:
     schemas: tuple[str, ...] = ()
     if "schema.org" in source:
         schemas = tuple(dict.fromkeys(a or b for a, b in _SCHEMA.findall(source)[:20]))
-    has_layout = len(_LAYOUT.findall(source, 0, _LAYOUT_SHOWS)) >= 3
+    has_layout = len(_LAYOUT.findall(source[:_LAYOUT_SHOWS].lower())) >= 3
     body = _without_hidden(source)
     quoted = ""
     if is_answer and (cut := _QUOTE.search(body)):

@@ -51,9 +51,13 @@ def _take_introduction(new: list[str], quoted: list[str]) -> None:
 def _begins_original(lines: list[str], index: int) -> bool:
     """Return whether the headers of another message stand here."""
     line = lines[index]
-    following = [text for text in lines[index + 1 : index + 7] if text.strip()][:3]
     if _SEPARATOR.match(line):
-        return any(_LABEL.match(text) for text in following[:2])
-    if _FROM_LABEL.match(line):
-        return sum(bool(_LABEL.match(text)) for text in following) >= 2
+        return any(_LABEL.match(text) for text in _following(lines, index)[:2])
+    if (":" in line or "：" in line) and _FROM_LABEL.match(line):
+        return sum(bool(_LABEL.match(text)) for text in _following(lines, index)) >= 2
     return False
+
+
+def _following(lines: list[str], index: int) -> list[str]:
+    """Return the next three lines that are not empty, if they are near."""
+    return [text for text in lines[index + 1 : index + 7] if text.strip()][:3]

@@ -51,8 +51,6 @@ class Structure:
     """What the walk found."""
 
     fields: Fields
-    media_type: str
-    parameters: dict[str, str]
     leaves: list[Leaf] = field(default_factory=list)
     containers: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -86,8 +84,7 @@ def read_fields(buffer: Buffer, start: int, end: int) -> tuple[Fields, int, str 
 def walk(buffer: Buffer, end: int) -> Structure:
     """Return the structure of the message in `buffer[:end]`."""
     fields, body, problem = read_fields(buffer, 0, end)
-    media_type, parameters, _, _, _ = _describe(fields, "text/plain")
-    structure = Structure(fields, media_type, parameters)
+    structure = Structure(fields)
     if problem:
         structure.problems.append(problem)
     _Walk(buffer, structure).run(fields, body, end)
