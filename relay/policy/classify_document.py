@@ -12,6 +12,7 @@ from relay.policy.folding import fold
 from relay.policy.kinds import Kind, Reason
 from relay.policy.lexicon import Lexicon
 from relay.policy.phrases import Concept, Hit, Scan
+from relay.policy.wording import split_words
 
 MAX_PAGE = 4_000  # characters of a page that words are looked for in
 TITLE_AREA = 700
@@ -56,9 +57,20 @@ class Finding:
     is_table: bool = False  # sums of money that add up, whatever it is called
 
 
-def speaks(hit: Hit, scan: Scan) -> bool:
-    """Return whether `hit` is a word of the text's languages, or an English document's name."""
-    return hit.is_of(scan.languages) or ("en" in hit.languages and hit.concept in KIND_OF)
+def spoken(hits: list[Hit], languages: frozenset[str], *, foreign_names: bool = False) -> list[Hit]:
+    """Return the words of `languages`, none known meaning any, and names of documents.
+
+    These may be in English as well, or with `foreign_names` in any language.
+    """
+    if not languages:
+        return hits
+    return [
+        hit
+        for hit in hits
+        if not hit.languages
+        or not languages.isdisjoint(hit.languages)
+        or (hit.concept in KIND_OF and (foreign_names or "en" in hit.languages))
+    ]
 
 
 def judge_document(
@@ -101,16 +113,15 @@ def judge_scanned(
     folded: str, scan: Scan, where: str, lexicon: Lexicon, hints: Mapping[Kind, float]
 ) -> Finding:
     """Return what a document is whose text was folded and scanned already."""
-    gate = scan if scan.common >= _SPEAKS else Scan([], frozenset(), 0)
+    hits = spoken(scan.hits, scan.languages if scan.common >= _SPEAKS else frozenset())
     head = folded[:TITLE_AREA]
-    head_hits = [hit for hit in lexicon.find(head) if speaks(hit, gate)]
-    hits = [hit for hit in scan.hits if speaks(hit, gate)]
+    head_hits = _hits_in(head, hits, scan)
     sums = read_sums(folded)
-    if _RIGHT_TO_LEFT.search(folded):
+    if not folded.isascii() and _RIGHT_TO_LEFT.search(folded):
         mirrored = _mirrored(folded)
         head = f"{head}\n{mirrored[:TITLE_AREA]}"
         head_hits.extend(lexicon.find(mirrored[:TITLE_AREA]))
-        hits.extend(lexicon.find(mirrored))
+        hits = [*hits, *lexicon.find(mirrored)]
         sums = sums if sums.is_table else max(sums, read_sums(mirrored), key=_rank)
     if not any(hit.concept in KIND_OF for hit in head_hits):
         head_hits.extend(lexicon.find_skeletons(head, KIND_OF))
@@ -129,6 +140,12 @@ def judge_scanned(
     hit = names.hits.get(kind) or next(iter(names.hits.values()))
     reasons = (Reason(where, _say(hit, sums, hits)),)
     return Finding(kind, min(certainty, 0.985), reasons, _is_table(sums))
+
+
+def _hits_in(head: str, hits: list[Hit], scan: Scan) -> list[Hit]:
+    """Return those of `hits` that stand in the beginning of what was scanned."""
+    words = len(split_words(head).words)
+    return [hit for hit in hits if hit.at < words or scan.words <= hit.at < scan.words + len(head)]
 
 
 def _mirrored(text: str) -> str:
@@ -195,7 +212,7 @@ def _name(head: str, head_hits: list[Hit], hits: list[Hit]) -> _Names:
             kind = KIND_OF.get(hit.concept)
             if kind is None:
                 continue
-            value = _value(hit, titles, words) if in_head else 0.3 * hit.phrase.weight
+            value = _value(hit, titles, words) if in_head else 0.3 * hit.weight
             value += 0.7 if hit.number is not None else 0.0
             if not in_head:
                 value = min(value, 0.5)
@@ -209,7 +226,7 @@ def _value(hit: Hit, titles: list[str], words: int) -> float:
     """Return what a phrase in the title area counts: more when early, most when it is a title."""
     early = 1 - 0.5 * min(hit.at / words, 1)
     is_title = any(title.startswith(hit.found) for title in titles)
-    return hit.phrase.weight * (1.2 * early + (1.6 if is_title else 0.0))
+    return hit.weight * (1.2 * early + (1.6 if is_title else 0.0))
 
 
 def _weight(hits: list[Hit], concept: Concept, head_hits: list[Hit]) -> float:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay.policy.classify_document import KIND_OF, speaks
+from relay.policy.classify_document import KIND_OF, spoken
 from relay.policy.classify_senders import (
     BULK_FIELDS,
     BULK_ROLE,
@@ -86,10 +86,9 @@ def find_words(evidence: Evidence, lexicon: Lexicon) -> Words:
     folded = fold(text)
     body = lexicon.scan(folded)
     subject = lexicon.find(fold(evidence.subject))
-    mixes = body.languages <= _ENGLISH
     return Words(
-        subject=[hit for hit in subject if (mixes and hit.concept in KIND_OF) or speaks(hit, body)],
-        body=[hit for hit in body.hits if speaks(hit, body)],
+        subject=spoken(subject, body.languages, foreign_names=body.languages == _ENGLISH),
+        body=spoken(body.hits, body.languages),
         links=lexicon.find(fold(" . ".join(evidence.markup.links)))
         if evidence.markup.links
         else [],
@@ -113,7 +112,7 @@ def hints_of(words: Words) -> dict[Kind, float]:
             if kind is None or kind is Kind.NOTIFICATION or (kind, hit.concept) in seen:
                 continue
             seen.add((kind, hit.concept))
-            value = (numbered if hit.number else plain) * hit.phrase.weight
+            value = (numbered if hit.number else plain) * hit.weight
             hints[kind] = hints.get(kind, 0.0) + value
     return hints
 
@@ -315,12 +314,12 @@ def offered(evidence: Evidence, words: Words) -> Iterator[Signal]:
         return
     reason = Reason("body", f"'{first.found}' and a link to it")
     name = "offer" if _is_sale_word(first) else str(KIND_OF[first.concept])
-    yield Signal(f"offered.{name}", first.phrase.weight, reason)
+    yield Signal(f"offered.{name}", first.weight, reason)
 
 
 def _is_sale_word(hit: Hit) -> bool:
     """Return whether a quote's name is as well the word for a sale, and no number stands by it."""
-    return hit.concept is Concept.QUOTE and hit.phrase.weight < 1 and hit.number is None
+    return hit.concept is Concept.QUOTE and hit.weight < 1 and hit.number is None
 
 
 def only_talks(words: Words) -> bool:
@@ -347,7 +346,7 @@ def _weigh(hits: list[Hit]) -> dict[Concept, tuple[float, str]]:
             continue
         seen.add((hit.found, hit.concept))
         weight, phrase = weights.get(hit.concept, (0.0, hit.found))
-        weights[hit.concept] = (weight + hit.phrase.weight, phrase)
+        weights[hit.concept] = (weight + hit.weight, phrase)
     return weights
 
 
@@ -364,4 +363,4 @@ def _document_words(place: str, hits: list[Hit]) -> Iterator[Signal]:
             continue
         numbered[name] += 1
         what = f"'{hit.found}' {hit.number}" if hit.number else f"'{hit.found}'"
-        yield Signal(name, hit.phrase.weight, Reason(where, what))
+        yield Signal(name, hit.weight, Reason(where, what))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+
+from relay.policy.wording import Wording
 
 _PLAIN_NUMBER = re.compile(r"\d{3,}")
 _AMOUNT = re.compile(r"\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d+[.,]\d{1,2}")
@@ -17,8 +20,12 @@ _UNITS_TEXT = """% eur usd gbp chf kr sek nok dkk pln zl kc czk huf ft lei ron r
 _UNITS = frozenset(_UNITS_TEXT.split())
 
 
-def number_near(words: list[str], first: int, last: int) -> str | None:
+def number_near(wording: Wording, first: int, last: int) -> str | None:
     """Return an identifier up to three words after or two before, for `Rechnung Nr. 118`."""
+    words, figures = wording
+    nearest = bisect_left(figures, first - 2)
+    if nearest == len(figures) or figures[nearest] > last + 3:
+        return None
     count = len(words)
     for index in (last + 1, last + 2, last + 3, first - 1, first - 2):
         if 0 <= index < count and words[index][0] in _DIGITS:

@@ -66,26 +66,32 @@ HEADINGS = {concept.value: concept for concept in Concept if concept is not Conc
     kind.value: concept for kind, concept in _CONCEPT_OF.items()
 }
 """What the owner may put phrases under: the headings of the files, and kinds."""
+NUMBERED = frozenset(
+    {
+        Concept.INVOICE,
+        Concept.CREDIT_NOTE,
+        Concept.PROFORMA,
+        Concept.REMINDER,
+        Concept.QUOTE,
+        Concept.STATEMENT,
+        Concept.RECEIPT,
+        Concept.ORDER,
+        Concept.PAID,
+    }
+)
+"""What is one of many and has a number of its own: documents and payments."""
 OWN_WEIGHT = 2.0  # the owner knows his mail
 
 
 class Hit(NamedTuple):
     """A phrase that was found."""
 
-    phrase: Phrase
+    concept: Concept  # what it speaks of
+    weight: float
     found: str  # the words as they stand in the (folded) text
     at: int  # rises with the place in the text
-    number: str | None  # an identifier with digits next to it
+    number: str | None  # an identifier with digits next to it, where the concept is NUMBERED
     languages: frozenset[str]  # that have the phrase; empty where the script says enough
-
-    @property
-    def concept(self) -> Concept:
-        """Return what it speaks of."""
-        return self.phrase.concept
-
-    def is_of(self, languages: frozenset[str]) -> bool:
-        """Return whether it belongs to one of `languages`; none known means any."""
-        return not languages or not self.languages or not languages.isdisjoint(self.languages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,4 @@ class Scan:
     hits: list[Hit]
     languages: frozenset[str]  # by its common words; empty when there are too few
     common: int  # different common words of the best language
+    words: int  # how many there are; places in scripts without spaces are counted on from there
