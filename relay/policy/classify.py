@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 from relay.policy.classify_document import Finding, judge_document
 from relay.policy.classify_facts import called_a_report, certain
-from relay.policy.classify_signals import find_words, hints_of
 from relay.policy.classify_weighing import Weighed, weigh
+from relay.policy.classify_words import find_words, hints_of
 from relay.policy.evidence import Evidence, Reading
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.lexicon import Lexicon
 
 KIND_FIELD = "x-relay-kind"
 
+_KINDS = frozenset(Kind)
 _SURE_DOCUMENT = 0.68  # certainty from which a document decides alone
 _DECIDED = {
     Kind.INVOICE: 0.7,
@@ -59,13 +60,13 @@ def classify(evidence: Evidence, rules: ClassifyRules) -> Verdict:
     report = called_a_report(evidence, words)
     if report is not None:
         return report
-    hints = hints_of(words)
+    unread = _is_unread(evidence)
+    hints = hints_of(words) if evidence.documents or unread else {}
     judged = (judge_document(document, rules.lexicon, hints) for document in evidence.documents)
     findings = [finding for finding in judged if finding is not None]
     best = _best(findings)
     if best is not None:
         return _of_document(best, evidence)
-    unread = _is_unread(evidence)
     weighed = weigh(evidence, words, findings, hints, rules.lexicon, unread=unread)
     is_doubtful = unread or bool(evidence.problems) or any(one.is_table for one in findings)
     return _conclude(weighed, evidence, is_doubtful=is_doubtful)
@@ -74,7 +75,7 @@ def classify(evidence: Evidence, rules: ClassifyRules) -> Verdict:
 def _declared(evidence: Evidence, rules: ClassifyRules) -> Verdict | None:
     declared = evidence.headers.get(KIND_FIELD, "").strip().lower()
     sources = {evidence.listener, evidence.application}
-    if declared in list(Kind) and not rules.trust_kind_field.isdisjoint(sources - {None}):
+    if declared in _KINDS and not rules.trust_kind_field.isdisjoint(sources - {None}):
         reason = Reason("X-Relay-Kind", f"declared as {declared}")
         return Verdict(kind=Kind(declared), certainty=1.0, reasons=(reason,))
     kind = rules.application_kinds.get(evidence.application or "")

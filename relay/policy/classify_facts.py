@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.policy.classify_signals import Words
+from relay.policy.classify_words import Words
 from relay.policy.evidence import Evidence
 from relay.policy.kinds import Kind, Reason, Verdict
 from relay.policy.phrases import Concept

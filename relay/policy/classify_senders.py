@@ -1,6 +1,7 @@
 """Names by which mail programs, scripts, mailing services and offices give themselves away.
 
-Data in the shape of code: fragments of regular expressions, compared without case.
+Data in the shape of code: fragments of regular expressions, for names in `small_letters`: that is
+several times as fast as to compare without case.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ import re
 def _one_of(fragments: str, *, whole: bool = False) -> re.Pattern[str]:
     """Return a pattern for any of `fragments`, which commas separate."""
     pieces = "|".join(" ".join(fragment.split()) for fragment in fragments.split(","))
-    return re.compile(f"^(?:{pieces})$" if whole else pieces, re.IGNORECASE)
+    return re.compile(f"^(?:{pieces})$" if whole else pieces)
+
+
+def small_letters(name: str) -> str:
+    """Return `name` in lower case, without the dot that is left of a Turkish capital İ."""
+    return name.lower().replace("i\u0307", "i")
 
 
 MAIL_CLIENT = _one_of(
@@ -117,7 +123,7 @@ BULK_FIELDS = tuple(
 )
 """Header fields that mailing programs set."""
 
-CLIENT_FIELDS = tuple(
+CLIENT_FIELDS = frozenset(
     """
     thread-index, thread-topic, x-ms-has-attach, x-ms-exchange-organization-authas,
     x-originating-ip, x-enigmail-version, x-forwarded-message-id, x-ms-tnef-correlator,
@@ -136,6 +142,6 @@ COMPANY = re.compile(
     |university|club|foundation|association|newsletter|info|e\ figli|et\ fils|and\ sons)\b\.?
     | & | и\ сыновья | 株式会社 | 有限会社 | 合同会社 | 公司 | 集团 | 주식회사 | 유한회사
     | شركة | مجموعة | בע"מ""",
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
 """What names of companies and teams have, and those of people have not."""

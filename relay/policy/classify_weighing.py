@@ -7,24 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.policy.classify_document import LABELS, Finding, judge_scanned
-from relay.policy.classify_signals import (
-    Signal,
-    Words,
-    header_signals,
-    offered,
-    only_talks,
-    sender_signals,
-    shape_signals,
-    word_signals,
-)
+from relay.policy.classify_signals import Signal, header_signals, sender_signals, shape_signals
 from relay.policy.classify_weights import BASE, WEIGHTS
+from relay.policy.classify_words import Words, offered, only_talks, word_signals
 from relay.policy.evidence import Evidence
 from relay.policy.kinds import Kind, Reason
 from relay.policy.lexicon import Lexicon
 
 MAX_REASONS = 5
 _TEMPERATURE = 1.3  # the weights are surer of themselves than they may be
-_PAPERS = (Kind.INVOICE, Kind.QUOTE, Kind.STATEMENT, Kind.RECEIPT)
+_NO_PAPER = {Kind.INVOICE: -3.0, Kind.QUOTE: -3.0, Kind.STATEMENT: -3.0, Kind.RECEIPT: -3.0}
 _ASKING = frozenset({"mailer.client", "thread", "quoted", "subject.re", "talks"})
 _ANSWERS = frozenset({"thread", "quoted", "subject.re"})
 _MACHINE = frozenset(
@@ -75,24 +67,27 @@ class _Scales:
         self._scores = dict(BASE)
         self._told: dict[Kind, list[tuple[float, Reason]]] = {kind: [] for kind in BASE}
 
-    def put(self, kind: Kind, gain: float, reason: Reason | None = None) -> None:
-        self._scores[kind] += gain
-        if reason is not None and gain > 0:
-            self._told[kind].append((gain, reason))
+    def put(self, gains: Mapping[Kind, float], reason: Reason | None = None) -> None:
+        for kind, gain in gains.items():
+            self._scores[kind] += gain
+            if gain > 0 and reason is not None:
+                self._told[kind].append((gain, reason))
 
     def put_signal(self, signal: Signal, damp: float) -> None:
-        for kind, weight in WEIGHTS.get(signal.name, {}).items():
-            self.put(kind, weight * signal.value * damp, signal.reason)
+        name, value, reason = signal
+        weights = WEIGHTS.get(name, {})
+        if value != 1 or damp != 1:
+            weights = {kind: weight * value * damp for kind, weight in weights.items()}
+        self.put(weights, reason)
 
     def put_finding(self, finding: Finding, weight: float) -> None:
         if finding.kind is not None:
             for reason in finding.reasons:
-                self.put(finding.kind, weight * finding.certainty, reason)
+                self.put({finding.kind: weight * finding.certainty}, reason)
             return
-        for kind in _PAPERS:
-            self.put(kind, -3.0)
+        self.put(_NO_PAPER)
         for reason in finding.reasons:
-            self.put(Kind.DIRECT, 1.5, reason)
+            self.put({Kind.DIRECT: 1.5}, reason)
 
     def read(self, *, is_faceless: bool) -> Weighed:
         """Return the heaviest kind; certainty is its share when scores are logarithms of odds."""
@@ -149,11 +144,9 @@ def weigh(
             damp = 0.4
         scales.put_signal(signal, damp)
     if is_selling and not any(".numbered." in name for name in names):
-        scales.put(Kind.INVOICE, -1.5)
-        scales.put(Kind.QUOTE, -1.5)
+        scales.put({Kind.INVOICE: -1.5, Kind.QUOTE: -1.5})
     if unread:
-        for kind, hint in hints.items():
-            scales.put(kind, 2.5 * min(hint, 1.6))
+        scales.put({kind: 2.5 * min(hint, 1.6) for kind, hint in hints.items()})
     for finding in findings:
         scales.put_finding(finding, 6.0)
     body = None if findings or is_asking else _judge_body(words, lexicon)
