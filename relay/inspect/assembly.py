@@ -132,6 +132,7 @@ def unread(submission: Submission, error: Exception) -> Assembly:
     return Assembly(
         Evidence(
             recipients=submission.recipients,
+            gateway=submission.gateway,
             null_reverse_path=submission.null_reverse_path,
             application=submission.application,
             listener=submission.listener,

@@ -11,6 +11,7 @@ from relay.inspect.inspection import Guide, Inspection, Submission, conclude
 from relay.inspect.pool import Pool, WorkerError
 from relay.mail.message import Content, Envelope, Origin, Spooled
 from relay.policy.classify import ClassifyRules
+from relay.policy.evidence import Evidence
 from relay.providers.sms import Gateways
 
 
@@ -43,12 +44,21 @@ class Inspector:
         if not isinstance(content, Spooled):
             assembly = _assembled(submission, content)
             if not assembly.attachments:
-                return conclude(assembly.evidence, self._rules, names)
+                return self._conclude(assembly.evidence, submission, names)
         try:
             return await self._pool.look(request_frame(submission, content, names))
         except WorkerError as error:
             evidence = without_documents(_assembled(submission, content), str(error))
+            return self._conclude(evidence, submission, names)
+
+    def _conclude(
+        self, evidence: Evidence, submission: Submission, names: Collection[str]
+    ) -> Inspection:
+        """Return what follows; a mistake of ours makes a message unsure, it refuses none."""
+        try:
             return conclude(evidence, self._rules, names)
+        except Exception as error:
+            return conclude(unread(submission, error).evidence, self._rules, names)
 
     def _submission(self, envelope: Envelope, origin: Origin) -> Submission:
         return Submission(

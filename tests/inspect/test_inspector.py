@@ -166,6 +166,18 @@ def test_a_reader_that_is_too_slow_is_replaced_and_spoils_only_one_message(monke
         assert not good.problems
 
 
+def test_what_the_classifier_stumbles_over_is_taken_as_unsure(monkeypatch):
+    def stumbling(evidence, rules):
+        if evidence.subject:
+            raise ValueError("a mistake of ours")
+        return classify(evidence, rules)
+
+    monkeypatch.setattr("relay.inspect.inspection.classify", stumbling)
+    inspection = inspect(message("Hallo", "Rechnung 2024-118"))
+    assert inspection.verdict.is_essential
+    assert inspection.problems == ("the message could not be read (ValueError)",)
+
+
 def test_what_the_owner_says_later_counts_for_what_comes_then():
     raw = message("Hallo", "Dokument", [("note.txt", b"Zwetschgenzettel 2024-118\r\n")])
 
