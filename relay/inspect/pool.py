@@ -24,7 +24,7 @@ SECONDS_IDLE = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _MAX_DEATHS = 2  # of workers at one message; the first may have died before it
-_AT_HAND = 4  # messages that one worker has at most, with the one that it is at
+_AT_HAND = 6  # messages that one worker has before another is asked, with the one that it is at
 _ROOT = str(Path(__file__).resolve().parents[2])  # where `relay` is imported from
 _COMMAND = (sys.executable, "-s", "-P", "-m", "relay.inspect.worker")
 
@@ -53,7 +53,7 @@ class Pool:
         self._processes: list[asyncio.subprocess.Process] = []  # until they have ended
         self._starting = 0
         self._is_closed = False
-        self._start_room = asyncio.Semaphore(size)
+        self._start_lock = asyncio.Lock()  # one after the other: the first may be enough
         self._reaper: asyncio.TimerHandle | None = None
 
     async def look(self, request: bytes) -> Inspection:
@@ -61,7 +61,7 @@ class Pool:
         deaths = 0
         async with self._room:
             while deaths < _MAX_DEATHS:
-                worker = self._nearest() or await self._another()
+                worker = self._with_room() or await self._another()
                 try:
                     return parse_inspection(await worker.ask(request))
                 except _NotYetError:
@@ -75,20 +75,23 @@ class Pool:
                     self._reap_later()
         raise WorkerError("the reader of mail died of it")
 
-    def _nearest(self) -> _Worker | None:
-        """Return who comes to a message first, None when one more worker should."""
+    def _with_room(self) -> _Worker | None:
+        """Return the first worker that has room, None when one more should be started.
+
+        To keep one busy takes less CPU a message than to wake several in turn.
+        """
         self._workers = [worker for worker in self._workers if not worker.is_lost]
-        if not self._workers:
-            return None
-        worker = min(self._workers, key=lambda one: one.load)
+        for worker in self._workers:
+            if worker.load < _AT_HAND:
+                return worker
         is_full = len(self._workers) + self._starting >= self._size
-        return worker if is_full or not worker.load else None
+        return min(self._workers, key=lambda one: one.load, default=None) if is_full else None
 
     async def _another(self) -> _Worker:
         """Return a new worker, or one that somebody else started meanwhile."""
-        async with self._start_room:
+        async with self._start_lock:
             while True:
-                if worker := self._nearest():
+                if worker := self._with_room():
                     return worker
                 if self._is_closed:
                     raise WorkerError("relay stops")

@@ -112,6 +112,16 @@ def test_one_that_says_what_nobody_asked_for_is_ended(monkeypatch):
     run(story)
 
 
+def test_one_is_kept_busy_before_another_is_started():
+    async def story(pool: Pool) -> None:
+        await asyncio.gather(*(pool.look(ASKED) for _ in range(3)))
+        assert len(pool._workers) == 1
+        await asyncio.gather(*(pool.look(ASKED) for _ in range(pools._AT_HAND + 1)))
+        assert len(pool._workers) == 2
+
+    run(story, size=2)
+
+
 def test_what_the_owner_says_while_one_starts_counts():
     async def story(pool: Pool) -> None:
         look = asyncio.create_task(pool.look(ASKED))
