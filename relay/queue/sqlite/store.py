@@ -169,7 +169,7 @@ class SqliteStore:
         if isinstance(content, bytes):
             self._remember(message.id, content)
         try:
-            await self._writer.run_at_once(
+            await self._writer.run(
                 op,
                 lambda db: verbs.unput(db, message.id),
                 has_file=isinstance(content, Spooled),
@@ -219,7 +219,7 @@ class SqliteStore:
             may_forget = self._forgets_at_once and isinstance(lease.content, Spooled)
             return may_forget and verbs.forget_content(db, lease.message_id)
 
-        written = self._writer.run_soon(op)
+        written = self._writer.run(op)
         for disposition in settlement.dispositions:
             if isinstance(disposition, Later):
                 self._mail_for(disposition.channel)

@@ -1,10 +1,10 @@
 """Who writes: takes what is asked for, runs it in one transaction, commits once.
 
 A commit costs a disk sync whatever is in it, so that all that came in during the last one share
-the next, and what nobody waits for waits a moment for company. Statements only touch memory and
-run in the event loop; what waits for the disk, the commit, runs in a thread, and so does work on
-many rows. (Statements in a thread would fight with the loop for the interpreter, several times
-each.) Loop and thread take turns, so that the connection is never used by both.
+the next. Statements only touch memory and run in the event loop; what waits for the disk, the
+commit, runs in a thread, and so does work on many rows. (Statements in a thread would fight with
+the loop for the interpreter, several times each.) Loop and thread take turns, so that the
+connection is never used by both.
 
 When a statement fails, the others of its batch are run again without it. When the commit itself
 fails, nothing of the batch is acknowledged, the connection is opened anew (a file whose fsync
@@ -33,7 +33,6 @@ Op = Callable[[sqlite3.Connection], T]
 
 _MAX_BATCH = 256
 _MAX_TURNS = 2  # of the loop that a transaction stays open for more
-_COMPANY_SECONDS = 0.002  # that a settled delivery waits for other work to share its commit
 _BUSY_MS = 5000  # for another program that has the file open, in the thread only
 _CHECK_UP_TO_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _WAL_PAGES = 2000
@@ -76,7 +75,6 @@ class Writer:
         self._sync_names = sync_names
         self._on_rollback = on_rollback
         self._waiting: deque[_Job] = deque()
-        self._patient: list[_Job] = []
         self._is_busy = False  # a transaction is open, or about to be
         self._open_batch: _Batch | None = None  # whose transaction others may still join
         self._idle = asyncio.Event()
@@ -93,40 +91,27 @@ class Writer:
         self._db = await asyncio.to_thread(self._open)
         self._thread.start()
 
-    def run(self, op: Op[T], undo: Op[None] | None = None) -> asyncio.Future[T]:
-        """Return the result of `op` once it is on the disk; raises StoreError when it is not."""
-        self._hurry()
-        return self._ask(op, undo)
-
-    def run_at_once(
-        self, op: Op[T], undo: Op[None], *, has_file: bool, tell: Callable[[], None]
+    def run(
+        self,
+        op: Op[T],
+        undo: Op[None] | None = None,
+        *,
+        has_file: bool = False,
+        tell: Callable[[], None] | None = None,
     ) -> asyncio.Future[T]:
-        """Return the same, without the company of what can wait: a client waits for its reply.
+        """Return the result of `op` once it is on the disk; raises StoreError when it is not.
 
-        `tell` is called once `op` was run: what is asked for by those who hear of it may share
-        the commit.
+        With `has_file` the names of files are made durable before. `tell` is called once `op` was
+        run: what is asked for by those who hear of it may share the commit.
         """
-        return self._ask(op, undo, has_file=has_file, tell=tell)
-
-    def run_soon(self, op: Op[T]) -> asyncio.Future[T]:
-        """Return the same, somewhat later: it shares the commit of what comes next."""
-        assert self._loop is not None
-        if not self._is_busy:
-            return self._ask(op, None)
-        future: asyncio.Future[T] = self._loop.create_future()
-        if not self._patient:
-            self._loop.call_later(_COMPANY_SECONDS, self._hurry)
-        self._patient.append(_Job(op, None, future))
-        return future
+        return self._ask(_Job(op, undo, self._future(), has_file=has_file, tell=tell))
 
     def run_long(self, op: Op[T]) -> asyncio.Future[T]:
         """Return the same for work on many rows, which is done in the thread, alone."""
-        self._hurry()
-        return self._ask(op, None, is_long=True)
+        return self._ask(_Job(op, None, self._future(), is_long=True))
 
     async def stop(self) -> None:
         """Finish what was asked for and close the file."""
-        self._hurry()
         await self._idle.wait()
         if self._thread.is_alive():
             self._work.put(None)
@@ -135,32 +120,18 @@ class Writer:
 
     # -- in the event loop ----------------------------------------------------------------------
 
-    def _ask(
-        self,
-        op: Op[T],
-        undo: Op[None] | None,
-        *,
-        is_long: bool = False,
-        has_file: bool = False,
-        tell: Callable[[], None] | None = None,
-    ) -> asyncio.Future[T]:
+    def _future(self) -> asyncio.Future[Any]:
         assert self._loop is not None
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._take(_Job(op, undo, future, is_long, has_file, tell))
-        return future
+        return self._loop.create_future()
 
-    def _hurry(self) -> None:
-        patient, self._patient = self._patient, []
-        for job in patient:
-            self._take(job)
-
-    def _take(self, job: _Job) -> None:
+    def _ask(self, job: _Job) -> asyncio.Future[Any]:
         """Let a job share the transaction that is open, or the next one."""
         if self._open_batch is not None and not job.is_long and not self._waiting:
             self._join(self._open_batch, job)
         else:
             self._waiting.append(job)
             self._look()
+        return job.future
 
     def _look(self) -> None:
         if self._waiting and not self._is_busy:
