@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -70,9 +69,10 @@ class Reception:
         except StoreError as error:
             self.journal.record(events.StoreTrouble(detail=str(error)))
             return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
-        # Once the client has its reply; a mistake there must not make it another one.
-        seconds = (self.clock() - began_at).total_seconds()
-        asyncio.get_running_loop().call_soon(self._tell, message, seen, verdict, channels, seconds)
+        try:
+            self._tell(message, seen, verdict, channels, began_at)
+        except Exception as error:  # it is queued: another reply would bring it a second time
+            self.journal.record(events.Crashed(where="telling of new mail", detail=repr(error)))
         return self._taken(message, verdict, channels)
 
     async def _inspect(self, message: Message) -> Inspection:
@@ -110,7 +110,7 @@ class Reception:
         seen: Inspection,
         verdict: Verdict,
         channels: tuple[str, ...],
-        seconds: float,
+        began_at: datetime,
     ) -> None:
         for problem in seen.problems:
             self.journal.record(events.InspectionFailed(queue_id=message.queue_id, detail=problem))
@@ -126,7 +126,7 @@ class Reception:
                 kind=verdict.kind,
                 certainty=verdict.certainty,
                 channels=tuple(dict.fromkeys(channels)),
-                seconds=seconds,
+                seconds=(self.clock() - began_at).total_seconds(),
             )
         )
 
