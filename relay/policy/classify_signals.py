@@ -23,7 +23,7 @@ from relay.policy.evidence import Evidence
 from relay.policy.folding import fold
 from relay.policy.kinds import Reason
 
-_PERSON_LOCAL = re.compile(r"^[a-z]{2,}[._\-][a-z]{2,}(?:[._\-][a-z.]+)*\d{0,4}$")
+_PERSON_LOCAL = re.compile(r"^[a-z]{2,}[._\-][a-z]{2,}(?:[._\-][a-z.]+(?:[_\-][a-z.]+)*)?\d{0,4}$")
 _CODE = re.compile(r"\d(?<![\w.,/:\-]\d)\d{3,7}(?![\w.,/:\-])")  # `re` skips to the digits
 URL = re.compile(r"https?://[^\s<>\"')]+")
 _RE_PREFIX = re.compile(

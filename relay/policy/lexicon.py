@@ -8,7 +8,7 @@ between words, or glue articles and particles to them, are searched for as plain
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from relay.policy.folding import SIGNS, any_of, fold, skeleton
 from relay.policy.identifiers import number_around, number_near
@@ -39,24 +39,18 @@ class Lexicon:
 
     __slots__ = (
         "_common",
-        "_exact",
         "_glued",
         "_glued_patterns",
-        "_prefix",
         "_skeletons",
         "_starts",
-        "_suffix",
         "languages",
     )
 
     def __init__(self, phrases: Iterable[Phrase]) -> None:
         """Take `phrases`; of equal ones with the same concept the first is kept."""
         self._common: dict[str, list[str]] = {}
-        self._exact: dict[str, list[Pattern]] = {}
-        self._prefix: dict[str, list[Pattern]] = {}
-        self._suffix: dict[str, list[Pattern]] = {}
         self._glued_patterns: dict[str, list[Pattern]] = {}
-        self._starts = _Memo(self._starting_with)
+        self._starts = _Beginnings()
         self._glued: re.Pattern[str] | None = None
         self._skeletons: tuple[re.Pattern[str], dict[str, Pattern]] | None = None
         kept: dict[tuple[str, Concept], tuple[Phrase, list[str]]] = {}
@@ -84,14 +78,7 @@ class Lexicon:
         if not words:
             return
         rank = (len(words), sum(map(len, words)))
-        pattern = Pattern(phrase.concept, phrase.weight, languages, words, rank)
-        first = words[0]
-        if first[0] == "*":
-            self._suffix.setdefault(first[1:], []).append(pattern)
-        elif first[-1] == "*":
-            self._prefix.setdefault(first[:-1], []).append(pattern)
-        else:
-            self._exact.setdefault(first, []).append(pattern)
+        self._starts.add(Pattern(phrase.concept, phrase.weight, languages, words, rank))
 
     def find(self, text: str) -> list[Hit]:
         """Return the phrases in `text`, which must be folded; the longest one at each place."""
@@ -131,16 +118,6 @@ class Lexicon:
             hits.extend(self._find_glued(text, len(words)))
         return hits
 
-    def _starting_with(self, word: str) -> Starts | None:
-        """Return the patterns that may begin at `word`, None for the many words that begin none."""
-        found = list(self._exact.get(word, ()))
-        short = word[:MAX_WORD]
-        for length in range(2, len(short) + 1):
-            found.extend(self._prefix.get(short[:length], ()))
-            if length < len(short):
-                found.extend(self._suffix.get(short[-length:], ()))
-        return starts_of(found) if found else None
-
     def find_skeletons(self, text: str, concepts: Container[Concept]) -> list[Hit]:
         """Return phrases of `concepts` in folded `text` by their consonants alone."""
         if not SIGNS.search(text):
@@ -176,17 +153,39 @@ class Lexicon:
                 yield Hit(concept, weight, match[0], offset + match.start(), number, languages)
 
 
-class _Memo(dict[str, "Starts | None"]):
-    """What may begin at a word, looked up when it is first asked for."""
+class _Beginnings(dict[str, "Starts | None"]):
+    """What may begin at a word, None for most; kept once it was asked for."""
 
-    def __init__(self, look_up: Callable[[str], Starts | None]) -> None:
-        self._look_up = look_up
+    def __init__(self) -> None:
+        self._exact: dict[str, list[Pattern]] = {}
+        self._prefix: dict[str, list[Pattern]] = {}
+        self._suffix: dict[str, list[Pattern]] = {}
+
+    def add(self, pattern: Pattern) -> None:
+        first = pattern.words[0]
+        if first[0] == "*":
+            self._suffix.setdefault(first[1:], []).append(pattern)
+        elif first[-1] == "*":
+            self._prefix.setdefault(first[:-1], []).append(pattern)
+        else:
+            self._exact.setdefault(first, []).append(pattern)
 
     def __missing__(self, word: str) -> Starts | None:
-        if len(self) >= _MAX_MEMO:
-            self.clear()
-        starts = self[word] = self._look_up(word)
+        starts = self._look_up(word)
+        if len(word) <= MAX_WORD:
+            if len(self) >= _MAX_MEMO:
+                self.clear()
+            self[word] = starts
         return starts
+
+    def _look_up(self, word: str) -> Starts | None:
+        found = list(self._exact.get(word, ()))
+        short = word[:MAX_WORD]
+        for length in range(2, len(short) + 1):
+            found.extend(self._prefix.get(short[:length], ()))
+            if length < len(short):
+                found.extend(self._suffix.get(short[-length:], ()))
+        return starts_of(found) if found else None
 
 
 def _take_longest(

@@ -1,5 +1,7 @@
 """What decides before any weighing: the owner's word, facts, documents; and what is left unsure."""
 
+import gc
+
 import pytest
 
 from relay.inspect.lexica import load_lexicon
@@ -193,3 +195,16 @@ def test_spelling_does_not_hide_a_word(one, other):
 def test_a_name_is_found_although_a_pdf_file_spoils_it(text, kind):
     verdict = classify(Evidence(documents=(document(text),)), RULES)
     assert verdict.kind is kind
+
+
+def test_words_that_the_owner_has_changed_are_forgotten_at_once():
+    """The cycle collector never looks at what the daemon froze when it started."""
+    lexicon = Lexicon([Phrase("honorarblatt*", HEADINGS[Kind.INVOICE], "", OWN_WEIGHT)])
+    lexicon.find("honorarblatt")
+    gc.disable()
+    try:
+        mine = id(lexicon)
+        del lexicon
+        assert not any(id(one) == mine and type(one) is Lexicon for one in gc.get_objects())
+    finally:
+        gc.enable()
