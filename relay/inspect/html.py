@@ -93,12 +93,14 @@ def show(source: str) -> str:
 def _without_hidden(source: str) -> str:
     """Return `source` without styles, scripts, its head and comments."""
     kept: list[str] = []
+    unclosed: set[str] = set()  # not to be looked for again and again
     position = 0
     while match := _SKIPPED.search(source, position):
         kept.append(source[position : match.start()])
         name = match[1].lower()
-        end = _ENDS[name].search(source, match.end())
+        end = None if name in unclosed else _ENDS[name].search(source, match.end())
         if end is None:
+            unclosed.add(name)
             if name in ("style", "script", "!--"):
                 return " ".join(kept)
             position = match.end()

@@ -13,8 +13,9 @@ _FROM = """From, Von, De, Da, Van, Fra, Från, Od, Lähettäjä, Saatja, От, �
 _FROM_NAMES = "|".join(name.strip() for name in _FROM.split(","))
 _FROM_LABEL = re.compile(rf"^[*\s]{{0,3}}(?:{_FROM_NAMES})\s?[:：]\*?\s?\S")
 _LABEL = re.compile(r"^[*\s]{0,3}[^\W\d_][^:：\n]{0,20}[:：]")
-_INTRODUCES = re.compile(r"[:：]\s*$|<[^<>\s]+@[^<>\s]+>.{0,30}$|@[\w.\-]+.{0,25}$")
+_INTRODUCES = re.compile(r"[:：]\s*$|<[^<>\s@]{1,100}@[^<>\s@]{1,255}>.{0,30}$|@[\w.\-]+.{0,25}$")
 MAX_LINES = 2_000
+MAX_INTRODUCTION = 400  # characters of a line that are looked at, its last
 
 
 def split_quoted(text: str, *, is_answer: bool) -> tuple[str, str]:
@@ -41,7 +42,7 @@ def _take_introduction(new: list[str], quoted: list[str]) -> None:
     """Move `On Monday, Ann wrote:`, one line or two, to what is quoted."""
     while new and not new[-1].strip():
         new.pop()
-    if new and _INTRODUCES.search(new[-1]):
+    if new and _INTRODUCES.search(new[-1][-MAX_INTRODUCTION:]):
         last = new.pop()
         if new and new[-1].strip() and not re.search(r"\d{4}|\d:\d\d", last) and len(new) > 1:
             quoted.append(new.pop())
