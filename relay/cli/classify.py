@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from relay.inspect.inspection import Guide
 
 _FEW = 3  # messages that are shown at length
-_AHEAD = 8  # messages read while earlier ones are waited for
+_WORKERS = 8  # at most
+_AHEAD = 48  # messages read while earlier ones are waited for
 
 _DEFAULT = RouteRules(only_use_for_direct_emails=True, rules=(), channels=("direct", "native"))
 
@@ -123,7 +124,7 @@ async def _judge_all(
     from relay.mail.message import Origin
     from relay.providers.sms import load_gateways
 
-    workers = min(_AHEAD, os.cpu_count() or 1)
+    workers = min(_WORKERS, os.cpu_count() or 1)
     inspector = Inspector(load_gateways(), owner.guide, workers=workers)
     origin = Origin(listener="")
     names = owner.header_names

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relay.inspect.decoding import decode_header, decode_text, decode_transfer
 from relay.inspect.html import read_html
-from relay.inspect.inspection import Submission
+from relay.inspect.inspection import Inspection, Submission, conclude
 from relay.inspect.quoting import split_quoted
 from relay.inspect.structure import Buffer, Fields, Leaf, Structure, walk
 from relay.mail.message import Content, Spooled
+from relay.policy.classify import ClassifyRules
 from relay.policy.evidence import Attachment, Document, Evidence, Markup, Reading
 
 MAX_SUBJECT = 300
@@ -82,8 +83,10 @@ def opened(content: Content) -> Iterator[tuple[Buffer, int]]:
             yield content, len(content)
 
 
-def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:
-    """Return what the message in `buffer[:end]` shows by itself."""
+def assemble(
+    buffer: Buffer, end: int, submission: Submission, *, reads_text: bool = True
+) -> Assembly:
+    """Return what the message in `buffer[:end]` shows by itself, or its header and outline."""
     structure = walk(buffer, end)
     headers = _headers(structure.fields)
     charset = next((leaf.parameters.get("charset") for leaf in structure.leaves), None)
@@ -96,7 +99,8 @@ def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:
         if is_document(leaf):
             documents.append(leaf)
         elif leaf.media_type in ("text/plain", "text/html") and not leaf.forwarded:
-            body.add(leaf)
+            if reads_text:
+                body.add(leaf)
         elif leaf.media_type in ("text/calendar", "application/ics"):
             body.calendar = body.calendar or leaf.parameters.get("method", "").upper()
     text, quoted = body.texts()
@@ -124,6 +128,16 @@ def assemble(buffer: Buffer, end: int, submission: Submission) -> Assembly:
         problems=tuple(structure.problems),
     )
     return _bounded(evidence, documents)
+
+
+def concluded(
+    evidence: Evidence, submission: Submission, rules: ClassifyRules, names: Collection[str]
+) -> Inspection:
+    """Return what follows; a mistake of ours makes a message unsure, it refuses none."""
+    try:
+        return conclude(evidence, rules, names)
+    except Exception as error:
+        return conclude(unread(submission, error).evidence, rules, names)
 
 
 def unread(submission: Submission, error: Exception) -> Assembly:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-from relay.inspect.assembly import Assembly, assemble, opened, unread, without_documents
+from relay.inspect.assembly import (
+    Assembly,
+    assemble,
+    concluded,
+    opened,
+    unread,
+    without_documents,
+)
 from relay.inspect.frames import request_frame
-from relay.inspect.inspection import Guide, Inspection, Submission, conclude
-from relay.inspect.pool import Pool, WorkerError
+from relay.inspect.inspection import Guide, Inspection, Submission
+from relay.inspect.pool import LateError, Pool, WorkerError
 from relay.mail.message import Content, Envelope, Origin, Spooled
 from relay.policy.classify import ClassifyRules
-from relay.policy.evidence import Evidence
 from relay.providers.sms import Gateways
 
 
@@ -44,21 +50,14 @@ class Inspector:
         if not isinstance(content, Spooled):
             assembly = _assembled(submission, content)
             if not assembly.attachments:
-                return self._conclude(assembly.evidence, submission, names)
+                return concluded(assembly.evidence, submission, self._rules, names)
         try:
             return await self._pool.look(request_frame(submission, content, names))
         except WorkerError as error:
-            evidence = without_documents(_assembled(submission, content), str(error))
-            return self._conclude(evidence, submission, names)
-
-    def _conclude(
-        self, evidence: Evidence, submission: Submission, names: Collection[str]
-    ) -> Inspection:
-        """Return what follows; a mistake of ours makes a message unsure, it refuses none."""
-        try:
-            return conclude(evidence, self._rules, names)
-        except Exception as error:
-            return conclude(unread(submission, error).evidence, self._rules, names)
+            # what took a worker seconds must not take the event loop as long
+            assembly = _assembled(submission, content, reads_text=not isinstance(error, LateError))
+            evidence = without_documents(assembly, str(error))
+            return concluded(evidence, submission, self._rules, names)
 
     def _submission(self, envelope: Envelope, origin: Origin) -> Submission:
         return Submission(
@@ -93,10 +92,10 @@ class Inspector:
             self._runner = None
 
 
-def _assembled(submission: Submission, content: Content) -> Assembly:
+def _assembled(submission: Submission, content: Content, *, reads_text: bool = True) -> Assembly:
     """Return what the message shows by itself, whatever it is."""
     try:
         with opened(content) as (buffer, end):
-            return assemble(buffer, end, submission)
+            return assemble(buffer, end, submission, reads_text=reads_text)
     except Exception as error:
         return unread(submission, error)

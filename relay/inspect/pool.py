@@ -24,13 +24,19 @@ SECONDS_IDLE = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 _MAX_DEATHS = 2  # of workers at one message; the first may have died before it
+_MAX_TRIES = 20  # with those of workers that were lost before they came to it
 _AT_HAND = 6  # messages that one worker has before another is asked, with the one that it is at
+_PACE_SECONDS = 0.05  # at one message, after which it is no longer asked first
 _ROOT = str(Path(__file__).resolve().parents[2])  # where `relay` is imported from
 _COMMAND = (sys.executable, "-s", "-P", "-m", "relay.inspect.worker")
 
 
 class WorkerError(Exception):
     """A message could not be looked at; the text says why, for the verdict."""
+
+
+class LateError(WorkerError):
+    """To look at a message took too long."""
 
 
 class _NotYetError(Exception):
@@ -51,17 +57,17 @@ class Pool:
         self._room = asyncio.Semaphore(size * _AT_HAND)
         self._workers: list[_Worker] = []
         self._processes: list[asyncio.subprocess.Process] = []  # until they have ended
-        self._starting = 0
+        self._start: asyncio.Task[_Worker | None] | None = None  # what all who need one wait for
         self._is_closed = False
-        self._start_lock = asyncio.Lock()  # one after the other: the first may be enough
         self._reaper: asyncio.TimerHandle | None = None
 
     async def look(self, request: bytes) -> Inspection:
         """Return what a worker says to a request; raises WorkerError."""
-        deaths = 0
+        deaths = tries = 0
         async with self._room:
-            while deaths < _MAX_DEATHS:
-                worker = self._with_room() or await self._another()
+            while deaths < _MAX_DEATHS and tries < _MAX_TRIES:
+                tries += 1
+                worker = self._at_work() or await self._another()
                 try:
                     return parse_inspection(await worker.ask(request))
                 except _NotYetError:
@@ -75,38 +81,51 @@ class Pool:
                     self._reap_later()
         raise WorkerError("the reader of mail died of it")
 
-    def _with_room(self) -> _Worker | None:
-        """Return the first worker that has room, None when one more should be started.
+    def _at_work(self) -> _Worker | None:
+        """Return who is to be asked, None when one more should be started.
 
-        To keep one busy takes less CPU a message than to wake several in turn.
+        To keep one busy takes less CPU a message than to wake several in turn, as long as it keeps
+        pace.
         """
         self._workers = [worker for worker in self._workers if not worker.is_lost]
         for worker in self._workers:
-            if worker.load < _AT_HAND:
+            if worker.load < _AT_HAND and worker.keeps_pace:
                 return worker
-        is_full = len(self._workers) + self._starting >= self._size
-        return min(self._workers, key=lambda one: one.load, default=None) if is_full else None
+        if self._workers and (self._start is not None or len(self._workers) >= self._size):
+            return min(self._workers, key=lambda one: one.load)
+        return None
 
     async def _another(self) -> _Worker:
-        """Return a new worker, or one that somebody else started meanwhile."""
-        async with self._start_lock:
-            while True:
-                if worker := self._with_room():
-                    return worker
-                if self._is_closed:
-                    raise WorkerError("relay stops")
-                guide = self._guide
-                self._starting += 1
-                try:
-                    worker = await _start(guide)
-                finally:
-                    self._starting -= 1
-                self._remember(worker)
-                if self._is_closed or guide is not self._guide:
-                    worker.release()
-                    continue
-                self._workers.append(worker)
+        """Return who is to be asked once one more has started: one at a time may be enough."""
+        while True:
+            if self._is_closed:
+                raise WorkerError("relay stops")
+            start = self._start
+            if start is None:
+                start = self._start = asyncio.create_task(self._start_one())
+            await asyncio.wait([start])
+            if start.cancelled():
+                continue
+            worker = start.result()
+            if at_work := self._at_work():
+                return at_work
+            if worker is not None and worker.is_lost:
                 return worker
+
+    async def _start_one(self) -> _Worker | None:
+        """Start a worker; return None when it knows no longer what it should."""
+        guide = self._guide
+        worker = _Worker()
+        try:
+            await _get_ready(worker, guide)
+        finally:
+            self._remember(worker)
+            self._start = None
+        if self._is_closed or guide is not self._guide:
+            worker.release()
+            return None
+        self._workers.append(worker)
+        return worker
 
     def _remember(self, worker: _Worker) -> None:
         self._processes = [one for one in self._processes if one.returncode is None]
@@ -123,6 +142,9 @@ class Pool:
         self._is_closed = True
         if self._reaper is not None:
             self._reaper.cancel()
+        if self._start is not None:
+            self._start.cancel()
+            await asyncio.wait([self._start])
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.end(WorkerError("relay stops"))
@@ -151,6 +173,7 @@ class _Worker(asyncio.Protocol):
         self._arrived = bytearray()
         self._asked: deque[asyncio.Future[bytes]] = deque()  # the first is what it is at
         self._late: asyncio.TimerHandle | None = None
+        self._since = 0.0  # loop time at which it came to the message that it is at
         self._is_released = False
 
     @property
@@ -162,6 +185,11 @@ class _Worker(asyncio.Protocol):
     def load(self) -> int:
         """Return how many messages it has."""
         return len(self._asked)
+
+    @property
+    def keeps_pace(self) -> bool:
+        """Return whether it has not been at one message for long."""
+        return not self._asked or self._loop.time() < self._since + _PACE_SECONDS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket."""
@@ -207,8 +235,9 @@ class _Worker(asyncio.Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+        self._since = self._loop.time()
         if self._asked and self.is_ready:
-            late = WorkerError(f"reading took longer than {SECONDS_PER_MESSAGE:g} s")
+            late = LateError(f"reading took longer than {SECONDS_PER_MESSAGE:g} s")
             self._late = self._loop.call_later(SECONDS_PER_MESSAGE, self.end, late)
         elif self._is_released and not self._asked:
             self._close()
@@ -240,9 +269,8 @@ class _Worker(asyncio.Protocol):
             self._loop.call_later(SECONDS_TO_END, self._kill)
 
 
-async def _start(guide: Guide) -> _Worker:
-    """Return a worker that is ready; raises WorkerError."""
-    worker = _Worker()
+async def _get_ready(worker: _Worker, guide: Guide) -> None:
+    """Start its process and tell it the guide; raises WorkerError."""
     try:
         async with asyncio.timeout(SECONDS_TO_START):
             await _spawn(worker)
@@ -254,7 +282,6 @@ async def _start(guide: Guide) -> _Worker:
     except BaseException:
         worker.end(_NotYetError())
         raise
-    return worker
 
 
 async def _spawn(worker: _Worker) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from relay.inspect.assembly import assemble, opened
+from relay.inspect.assembly import assemble, concluded, opened
 from relay.inspect.documents import open_documents
 from relay.inspect.frames import (
     LENGTH_BYTES,
@@ -24,7 +24,7 @@ from relay.inspect.frames import (
     length_of,
     parse_guide,
 )
-from relay.inspect.inspection import Submission, conclude
+from relay.inspect.inspection import Submission
 from relay.mail.message import Content, Spooled
 from relay.policy.classify import ClassifyRules
 
@@ -68,9 +68,9 @@ def _limit_time() -> None:
 
 def _answer(request: Mapping[str, Any], source: BinaryIO, rules: ClassifyRules) -> bytes:
     with opened(_content(request, source)) as (buffer, end):
-        assembly = assemble(buffer, end, Submission(**request["submission"]))
-        evidence = open_documents(assembly, buffer)
-    return inspection_frame(conclude(evidence, rules, request["names"]))
+        submission = Submission(**request["submission"])
+        evidence = open_documents(assemble(buffer, end, submission), buffer)
+    return inspection_frame(concluded(evidence, submission, rules, request["names"]))
 
 
 def _content(request: Mapping[str, Any], source: BinaryIO) -> Content:

@@ -40,9 +40,16 @@ def test_a_claim_that_is_under_way_when_the_lane_drains_is_sent_and_settled(tmp_
 
 
 def test_the_first_message_goes_at_once_and_those_right_after_it_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(lane, "_GATHER_SECONDS", 0.5)
+    monkeypatch.setattr(lane, "_GATHER_SECONDS", 3600)
+    sleep = asyncio.sleep
 
     async def story():
+        are_in = asyncio.Event()
+
+        async def sleep_until_they_are_in(seconds):
+            await (are_in.wait() if seconds > 60 else sleep(seconds))
+
+        monkeypatch.setattr(asyncio, "sleep", sleep_until_they_are_in)
         async with Upstream() as native:
             smtp = f"{{host: 127.0.0.1, port: {native.port}, security: none}}"
             async with box(tmp_path, f"channels: {{native: {{smtp: {smtp}}}}}") as house:
@@ -58,6 +65,8 @@ def test_the_first_message_goes_at_once_and_those_right_after_it_together(tmp_pa
                 monkeypatch.setattr(store, "claim", counted_claim)
                 for _ in range(5):
                     await house.hand_in(INVOICE)
+                await house.until(lambda states: states == {"sent": 1, "queued": 4})
+                are_in.set()
                 await house.until(lambda states: states == {"sent": 5})
                 assert [count for count in claimed if count] == [1, 4]
 

@@ -166,6 +166,33 @@ def test_a_reader_that_is_too_slow_is_replaced_and_spoils_only_one_message(monke
         assert not good.problems
 
 
+BOMBS = {
+    "a sender of many dots": message("Hallo", sender=f"aa.bb{'.a' * 60}!@b.example"),
+    "an introduction that is no address": message(f"<{'@' * 60_000}\n> Hallo\n"),
+    "beginnings without an end": b"Content-Type: text/html\r\n\r\n" + b"<title <head " * 5_000,
+}
+
+
+@pytest.mark.parametrize("raw", BOMBS.values(), ids=list(BOMBS))
+def test_no_text_takes_for_ever(raw):
+    """These took seconds, or years, of the event loop."""
+    assert inspect(raw).verdict.reasons
+
+
+def test_a_text_that_took_a_worker_too_long_is_not_read_once_more(tmp_path, monkeypatch):
+    raw = message("Rechnung 2024-118", "Dokument", [("scan.pdf", INVOICE_PDF)])
+    path = tmp_path / "content"
+    path.write_bytes(raw)
+    read = []
+    monkeypatch.setattr("relay.inspect.pool.SECONDS_PER_MESSAGE", 0.0)
+    monkeypatch.setattr("relay.inspect.assembly.decode_text", lambda *_: read.append(1) or "")
+    inspection = inspect(Spooled(str(path), len(raw)))
+    assert not read
+    assert inspection.verdict.is_essential
+    assert inspection.subject == "Dokument"
+    assert "longer than" in inspection.problems[-1]
+
+
 def test_what_the_classifier_stumbles_over_is_taken_as_unsure(monkeypatch):
     def stumbling(evidence, rules):
         if evidence.subject:

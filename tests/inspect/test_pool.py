@@ -122,11 +122,41 @@ def test_one_is_kept_busy_before_another_is_started():
     run(story, size=2)
 
 
+def test_one_that_does_not_keep_pace_gets_company(monkeypatch):
+    monkeypatch.setattr(pools, "_PACE_SECONDS", 0.0)
+
+    async def story(pool: Pool) -> None:
+        await pool.look(ASKED)
+        (slow,) = pool._workers
+        os.kill(slow.process.pid, signal.SIGSTOP)
+        late = asyncio.create_task(pool.look(ASKED))
+        await asyncio.sleep(0)  # it is asked
+        assert (await pool.look(ASKED)).verdict.kind is Kind.MARKETING
+        assert not late.done()
+        os.kill(slow.process.pid, signal.SIGCONT)
+        assert (await late).verdict.kind is Kind.MARKETING
+
+    run(story, size=2)
+
+
+def test_all_who_wait_for_one_that_does_not_start_hear_of_it_together(monkeypatch):
+    monkeypatch.setattr(pools, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(pools, "SECONDS_TO_START", 0.5)
+
+    async def story(pool: Pool) -> None:
+        looks = (pool.look(ASKED) for _ in range(12))
+        for seen in await asyncio.gather(*looks, return_exceptions=True):
+            assert isinstance(seen, WorkerError)
+        assert len(pool._processes) == 1
+
+    run(story, size=2)
+
+
 def test_what_the_owner_says_while_one_starts_counts():
     async def story(pool: Pool) -> None:
         look = asyncio.create_task(pool.look(ASKED))
         await asyncio.sleep(0)  # it has begun
-        assert pool._starting
+        assert pool._start
         pool.follow(Guide(application_kinds={"shop": Kind.INVOICE}))
         assert (await look).verdict.kind is Kind.INVOICE
 
