@@ -41,6 +41,7 @@ def test_a_claim_that_is_under_way_when_the_lane_drains_is_sent_and_settled(tmp_
 
 def test_the_first_message_goes_at_once_and_those_right_after_it_together(tmp_path, monkeypatch):
     monkeypatch.setattr(lane, "_GATHER_SECONDS", 3600)
+    monkeypatch.setattr(lane, "_PAUSE_SECONDS", 3600)
     sleep = asyncio.sleep
 
     async def story():
