@@ -69,11 +69,12 @@ class Reception:
         except StoreError as error:
             self.journal.record(events.StoreTrouble(detail=str(error)))
             return Reply(451, "4.3.0", "the queue cannot be written now, try again later")
+        ways = tuple(dict.fromkeys(channels))
         try:
-            self._tell(message, seen, verdict, channels, began_at)
+            self._tell(message, seen, verdict, ways, began_at)
         except Exception as error:  # it is queued: another reply would bring it a second time
             self.journal.record(events.Crashed(where="telling of new mail", detail=repr(error)))
-        return self._taken(message, verdict, channels)
+        return self._taken(message, verdict, ways)
 
     async def _inspect(self, message: Message) -> Inspection:
         names = self.route_rules.header_names | header_names(rule.when for rule in self.kind_rules)
@@ -109,7 +110,7 @@ class Reception:
         message: Message,
         seen: Inspection,
         verdict: Verdict,
-        channels: tuple[str, ...],
+        ways: tuple[str, ...],
         began_at: datetime,
     ) -> None:
         for problem in seen.problems:
@@ -121,18 +122,18 @@ class Reception:
                 application=message.origin.application,
                 client=message.origin.client,
                 reverse_path=message.envelope.reverse_path,
-                recipients=len(channels),
+                recipients=len(message.envelope.forward_paths),
                 size_bytes=message.size_bytes,
                 kind=verdict.kind,
                 certainty=verdict.certainty,
-                channels=tuple(dict.fromkeys(channels)),
+                channels=ways,
                 seconds=(self.clock() - began_at).total_seconds(),
             )
         )
 
-    def _taken(self, message: Message, verdict: Verdict, channels: tuple[str, ...]) -> Reply:
+    def _taken(self, message: Message, verdict: Verdict, ways: tuple[str, ...]) -> Reply:
         # RFC 5321 §4.2 allows ASCII only, RFC 6531 §3.7.4.2 more once the client declared it
         arrow = "→" if message.envelope.smtputf8 else "->"
         note = ", rehearsal: nothing leaves this machine" if self.rehearsal else ""
-        decided = f"{verdict.kind} {arrow} {', '.join(dict.fromkeys(channels))}{note}"
+        decided = f"{verdict.kind} {arrow} {', '.join(ways)}{note}"
         return Reply(250, "2.0.0", f"queued as {message.queue_id} ({decided})")
