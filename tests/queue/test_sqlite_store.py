@@ -54,6 +54,7 @@ from relay.queue.sqlite import writer as writers
 from relay.queue.sqlite.writer import Writer
 from relay.queue.store import (
     Corrected,
+    Entry,
     QueueDamagedError,
     Retention,
     Room,
@@ -796,9 +797,7 @@ def test_where_content_is_not_kept_its_file_is_used_again_once_all_have_it(tmp_p
     async def story():
         async with opened(tmp_path) as store:
             store.keep_content(timedelta())
-            content = large(store)
-            message = entry("a@x.example", "b@x.example", plan=DIRECT)
-            await store.put(replace(message, message=replace(message.message, content=content)))
+            content = await put_large(store, entry("a@x.example", "b@x.example", plan=DIRECT))
             one = replace(ROOM, leases=1, recipients=1)
             for recipient in range(2):
                 (lease,) = (await store.claim("direct", one, NOON)).leases
@@ -815,9 +814,7 @@ def test_content_of_what_failed_is_kept_for_a_person(tmp_path):
     async def story():
         async with opened(tmp_path) as store:
             store.keep_content(timedelta())
-            message = entry(plan=DIRECT)
-            content = large(store)
-            await store.put(replace(message, message=replace(message.message, content=content)))
+            content = await put_large(store, entry(plan=DIRECT))
             (lease,) = (await store.claim("direct", ROOM, NOON)).leases
             await finish(store, lease, refused(550), judgement=RECIPIENT_FAULT)
             assert (await store.message(lease.queue_id)).has_content
@@ -832,15 +829,20 @@ def large(store: SqliteStore) -> Spooled:
     return writer.finish()
 
 
+async def put_large(store: SqliteStore, message: Entry) -> Spooled:
+    """Put `message` with content in a file, and return that."""
+    content = large(store)
+    await store.put(replace(message, message=replace(message.message, content=content)))
+    return content
+
+
 def test_a_file_that_somebody_still_reads_is_not_used_again(tmp_path):
     """The machine slept; what was being sent was taken back, and is sent a second time."""
 
     async def story():
         async with opened(tmp_path) as store:
             store.keep_content(timedelta())
-            message = entry(plan=DIRECT)
-            content = large(store)
-            await store.put(replace(message, message=replace(message.message, content=content)))
+            await put_large(store, entry(plan=DIRECT))
             (slow,) = (await store.claim("direct", ROOM, NOON)).leases
             assert await store.take_back(frozenset(), NOON + DAY) == 1
             (second,) = (await store.claim("direct", ROOM, NOON + DAY)).leases
@@ -857,9 +859,7 @@ def test_a_file_that_somebody_still_reads_is_not_used_again(tmp_path):
 def test_mail_in_files_is_found_when_the_folder_has_another_name(tmp_path):
     async def before():
         async with opened(tmp_path / "old") as store:
-            message = entry(plan=DIRECT)
-            content = large(store)
-            await store.put(replace(message, message=replace(message.message, content=content)))
+            await put_large(store, entry(plan=DIRECT))
 
     async def after():
         async with opened(tmp_path / "new") as store:
